@@ -1,0 +1,147 @@
+"""The command line `event-reminder`: its arguments and its exit codes.
+
+Nothing heavy is imported before the arguments are known: `serve` patches the standard library first, the commands of a
+client must not. Exit codes: 0; 1 the server answered a failure, cannot be reached or cannot start; 2 a wrong argument
+or setting; 130 ended by Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+import urllib.parse
+from collections.abc import Sequence
+
+from reminder import __version__
+from reminder.errors import ConfigError, ReminderError
+
+EXAMPLES = """\
+examples:
+  event-reminder serve
+  event-reminder schedule 'Stand-up' --wait
+  event-reminder schedule 'Stand-up' --at '2030-01-31 09:30' --zone Europe/Berlin
+  event-reminder listen --url https://reminders.example.com
+  event-reminder timezones america/
+"""
+CLIENT_NOTE = 'Results go to standard output; notices, warnings and failures to standard error.'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command (`arguments` without the program's name; the process's own by default); returns its exit code.
+
+    Raises `SystemExit`, as argparse does, for `--help` and for arguments that are none.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        _RUN[options.command](options)
+        sys.stdout.flush()
+    except ReminderError as error:
+        print(f'event-reminder: {error}', file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # who read our output has seen enough; the interpreter flushes once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _serve(_options: argparse.Namespace) -> None:
+    from gevent import monkey
+
+    monkey.patch_all()
+    from reminder.serve import serve
+
+    serve()
+
+
+def _timezones(options: argparse.Namespace) -> None:
+    from reminder import client
+
+    client.timezones(options.url, client.Output(options.json), options.filter)
+
+
+def _schedule(options: argparse.Namespace) -> None:
+    from reminder import client
+
+    client.schedule(options.url, client.Output(options.json), options.name, options.at, options.zone, options.wait)
+
+
+def _listen(options: argparse.Namespace) -> None:
+    from reminder import client
+
+    client.listen(options.url, client.Output(options.json))
+
+
+_RUN = {'serve': _serve, 'timezones': _timezones, 'schedule': _schedule, 'listen': _listen}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='event-reminder',
+        description='Keeps events and reminds every connected Socket.IO client when their minute comes.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        '--url',
+        type=_url,
+        default=os.environ.get('EVENT_REMINDER_URL', 'http://127.0.0.1:3000'),
+        help='the server (default: EVENT_REMINDER_URL, else http://127.0.0.1:3000)',
+    )
+    common.add_argument('--json', action='store_true', help='print what the server sent, one JSON value a line')
+
+    commands.add_parser(
+        'serve',
+        help='run the server',
+        description='Runs the server until SIGTERM or Ctrl-C. Its settings (PORT, HOST, DATABASE_URL, ...) come from '
+        'the environment and, where they are not set there, from a file .env in the working directory.',
+    )
+
+    timezones = commands.add_parser(
+        'timezones',
+        parents=[common],
+        help='list the time zones that the server knows',
+        description=f"Lists the names of the server's time zones, one a line. {CLIENT_NOTE}",
+        epilog='example: event-reminder timezones america/',
+    )
+    timezones.add_argument('filter', nargs='?', default='', metavar='FILTER', help='only names that contain this text')
+
+    schedule = commands.add_parser(
+        'schedule',
+        parents=[common],
+        help='schedule an event',
+        description=f'Schedules an event, of which all clients are reminded at its minute. {CLIENT_NOTE}',
+        epilog="example: event-reminder schedule 'Stand-up' --at '2030-01-31 09:30' --zone Europe/Berlin --wait",
+    )
+    schedule.add_argument('name', metavar='NAME', help='what the event is called')
+    schedule.add_argument('--at', metavar="'YYYY-MM-DD HH:mm'", help='local time in the zone (default: the next minute)')
+    schedule.add_argument('--zone', metavar='ZONE', help="an IANA time zone (default: this machine's)")
+    schedule.add_argument('--wait', action='store_true', help='stay until the reminder has come, and print it too')
+
+    commands.add_parser(
+        'listen',
+        parents=[common],
+        help='print reminders as they come',
+        description=f'Prints reminders as they come, until Ctrl-C; connects again when the server was away. {CLIENT_NOTE}',
+        epilog='example: event-reminder listen --json | jq -r .name',
+    )
+    return parser
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        well_formed = parts.scheme in ('http', 'https') and parts.hostname and (parts.port is None or parts.port)
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise argparse.ArgumentTypeError(f'{text!r} is no address of the form http://host:port or https://host')
+    return text
+
+
+if __name__ == '__main__':
+    sys.exit(main())

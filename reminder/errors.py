@@ -1,0 +1,25 @@
+"""The errors of this project, by who has to act on them."""
+
+
+class ReminderError(Exception):
+    """Base of all errors raised on purpose; its text is fit for the person it concerns and holds no secret."""
+
+
+class ConfigError(ReminderError):
+    """A setting is wrong. The text is one line that names the setting. For the operator; ends the start."""
+
+
+class StartError(ReminderError):
+    """The server cannot start although its settings are well-formed (a busy port, ...). For the operator."""
+
+
+class InvalidInput(ReminderError):
+    """A client asked for something that cannot be done. The text names the field and is sent to that client."""
+
+
+class MinuteClosed(ReminderError):
+    """An event came too late for its minute: the log's past never changes. The store kept nothing of it."""
+
+
+class StoreUnavailable(ReminderError):
+    """The database did not do what was asked, now. Trying again later may help. The text holds no credentials."""

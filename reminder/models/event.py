@@ -1,0 +1,85 @@
+"""An event, its place in the log, and the log's record. Instants are integers: milliseconds since 1970, UTC."""
+
+import itertools
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+MINUTE = 60_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Place(NamedTuple):
+    """A position in the log, which is ordered by `(time, id)`. To read on from a place is to read what is greater.
+
+    `time` is an instant (ms, UTC), `id` the id of the event that was read last. `Place(time, '')` lies before every
+    event of that instant, so the end of all that is due up to `minute` is `Place.after(minute)`.
+    """
+
+    time: int
+    id: str
+
+    @classmethod
+    def after(cls, instant: int) -> 'Place':
+        """The place behind every event whose time is `instant` (ms, UTC) or earlier, before all later ones."""
+        return cls(instant + 1, '')
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that people are to be reminded of.
+
+    `id` is 24 hexadecimal digits (an ObjectId in MongoDB); `time` the instant it is due (ms, UTC). `local_time`
+    ('YYYY-MM-DD HH:mm') and `zone` (IANA name) are what was asked for; None in events of the Node.js server.
+    """
+
+    id: str
+    name: str
+    time: int
+    local_time: str | None = None
+    zone: str | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.time, self.id)
+
+    def reminder(self) -> dict[str, str]:
+        """What clients get of it: the ack's `response` and the one argument of `eventReminder`, key for key."""
+        return {'name': self.name, 'time': iso(self.time), '_id': self.id}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The log's record, one a store. All but `log` are instants (ms, UTC).
+
+    `log` is the log's random id: 16 hexadecimal digits. It began at `opened`, when it was made or last reopened.
+    What is due up to `closed` never changes again. What is due up to `delivered` was handed to the connections of
+    some server. What was due up to `purged` may have been deleted.
+    """
+
+    log: str
+    opened: int
+    closed: int
+    delivered: int
+    purged: int
+
+
+_PROCESS = os.urandom(5).hex()
+_COUNTER = itertools.count(int.from_bytes(os.urandom(3), 'big'))
+
+
+def new_id(now: int) -> str:
+    """A fresh event id, of the form and growth of MongoDB's ObjectId: seconds of `now` (ms, UTC), process, counter."""
+    return f'{now // 1000 & 0xFFFFFFFF:08x}{_PROCESS}{next(_COUNTER) & 0xFFFFFF:06x}'
+
+
+def iso(instant: int) -> str:
+    """`instant` (ms, UTC) as clients know it: '2020-11-29T22:30:00.000Z'."""
+    return (_EPOCH + instant * _MILLISECOND).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
+
+
+def instant(moment: datetime) -> int:
+    """The instant (ms, UTC) of an aware datetime, rounded down to a millisecond."""
+    return (moment - _EPOCH) // _MILLISECOND
