@@ -1,0 +1,75 @@
+"""The table of commands. Every door gives its messages to `Commands.run` and sends back what that returns."""
+
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from reminder.errors import InvalidInput, MinuteClosed, StoreUnavailable
+from reminder.models.store import Store
+from reminder.services import events, timezones
+
+logger = logging.getLogger(__name__)
+
+Envelope = dict[str, Any]
+"""An answer as clients get it: `status`, and `response` (maybe `warning`) or `error`. Can be sent as JSON."""
+
+
+class Commands:
+    """What clients can ask for, on one store.
+
+    `now` gives the instant (ms, UTC). Calls may come from any number of greenlets or threads at once.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], int]) -> None:
+        self._store = store
+        self._now = now
+        self._table: dict[str, Callable[[object], Envelope]] = {
+            'getAllTimeZones': self._get_all_time_zones,
+            'scheduleEvent': self._schedule_event,
+        }
+
+    def run(self, message: object) -> Envelope:
+        """Does what `message` (any JSON value) asks for and returns the envelope; blocks meanwhile, never raises."""
+        fields = message if isinstance(message, dict) else {}
+        name = fields.get('command')
+        if name in (None, ''):
+            return _failure("Invalid message passed: an object with a 'command' is required")
+        command = self._table.get(name) if isinstance(name, str) else None
+        if command is None:
+            return _failure('un-recognized command')
+        try:
+            return command(fields.get('data'))
+        except InvalidInput as failure:
+            return _failure(str(failure))
+        except StoreUnavailable as failure:
+            logger.debug('%s: %s', name, failure)
+            return _failure('the database is unavailable, so this may not have been done; please try again later')
+        except Exception as error:
+            # An error's text may hold what the client sent, which is nobody else's business.
+            trace = ''.join(traceback.format_tb(error.__traceback__))
+            logger.error('%s failed: %s\n%s', name, type(error).__name__, trace)
+            logger.debug('%s failed', name, exc_info=True)
+            return _failure('internal error')
+
+    def _get_all_time_zones(self, data: object) -> Envelope:
+        return _success(timezones.names())
+
+    def _schedule_event(self, data: object) -> Envelope:
+        event, warning = events.schedule(data, self._now())
+        try:
+            self._store.add(event)
+        except MinuteClosed:
+            raise events.too_late(event) from None
+        return _success(event.reminder(), warning)
+
+
+def _success(response: object, warning: str | None = None) -> Envelope:
+    envelope: Envelope = {'status': 'success', 'response': response}
+    if warning is not None:
+        envelope['warning'] = warning
+    return envelope
+
+
+def _failure(error: str) -> Envelope:
+    return {'status': 'failure', 'error': error}
