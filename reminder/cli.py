@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: event-reminder schedule 'Stand-up' --at '2030-01-31 09:30' --zone Europe/Berlin --wait",
     )
     schedule.add_argument('name', metavar='NAME', help='what the event is called')
-    schedule.add_argument('--at', metavar="'YYYY-MM-DD HH:mm'", help='local time in the zone (default: the next minute)')
+    schedule.add_argument('--at', metavar="'YYYY-MM-DD HH:mm'", help='when, in that zone (default: the next minute)')
     schedule.add_argument('--zone', metavar='ZONE', help="an IANA time zone (default: this machine's)")
     schedule.add_argument('--wait', action='store_true', help='stay until the reminder has come, and print it too')
 
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         'listen',
         parents=[common],
         help='print reminders as they come',
-        description=f'Prints reminders as they come, until Ctrl-C; connects again when the server was away. {CLIENT_NOTE}',
+        description=f'Prints reminders as they come, until Ctrl-C; waits for a server that goes away. {CLIENT_NOTE}',
         epilog='example: event-reminder listen --json | jq -r .name',
     )
     return parser

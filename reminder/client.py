@@ -3,26 +3,34 @@
 import json
 import logging
 import os
+import random
+import re
 import sys
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import pytz
 import socketio
 from socketio.exceptions import SocketIOError
 
-from reminder.errors import InvalidInput, ReminderError
+from reminder.errors import ConfigError, ReminderError
 
 CONNECT_WITHIN = 10
 """Seconds for the server to answer CONNECT."""
 ANSWER_WITHIN = 10
 """Seconds for the server to answer a command."""
+LONGEST_DELAY = 5
+"""Seconds between two attempts to connect again."""
 
 Reminder = Mapping[str, Any]
+Response = TypeVar('Response')
+
+_QUIET = logging.Logger('socketio', logging.CRITICAL + 1)  # what goes wrong reaches the user through `Output`
 
 
 class ServerError(ReminderError):
@@ -40,8 +48,8 @@ class Output:
         print(json.dumps(value) if self.as_json else text, flush=True)
 
     def reminder(self, reminder: Reminder) -> None:
-        name = _style('1', str(reminder.get('name')), sys.stdout)
-        self.result(reminder, f'{_local(reminder.get("time"))}  {name}  ({_printable(str(reminder.get("_id")))})')
+        name = _style('1', reminder.get('name'), sys.stdout)
+        self.result(reminder, f'{_local(reminder.get("time"))}  {name}  ({printable(reminder.get("_id"))})')
 
     def notice(self, text: str) -> None:
         print(_style('2', text, sys.stderr), file=sys.stderr, flush=True)
@@ -51,74 +59,79 @@ class Output:
 
 
 class Connection:
-    """A connection to the server at `url`, which the official client keeps up. Use it as `connected()` gives it."""
+    """A connection to the server at `url`, opened at once and again whenever it is lost; raises `ServerError`.
+
+    The official client's own reconnecting is off: it does not come back to a server that has said good-bye.
+    """
 
     def __init__(self, url: str, output: Output) -> None:
-        quiet = logging.getLogger('reminder.client.library')  # what goes wrong reaches the user through `output`
-        quiet.addHandler(logging.NullHandler())
-        quiet.propagate = False
+        parts = urllib.parse.urlsplit(url)
+        self.name = parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()  # without a password
         self._url = url
+        self._path = f'{parts.path.strip("/")}/socket.io'  # the library drops the url's own path
         self._output = output
-        self._refusal = ''
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        self._client = socketio.Client(handle_sigint=False, logger=quiet, engineio_logger=quiet)
-        self._client.on('connect', lambda: self._inbox.put(('connected', None)))
-        self._client.on('disconnect', lambda reason: self._inbox.put(('lost', reason)))
-        self._client.on('connect_error', self._refused)
-        self._client.on('eventReminder', lambda *arguments: self._inbox.put(('reminder', arguments)))
+        self._client = self._connect()
 
-    def open(self) -> None:
-        """Connects; raises `ServerError`. From then on lost connections come back by themselves."""
-        path = urllib.parse.urlsplit(self._url).path.strip('/')  # the library drops it
+    def _connect(self) -> socketio.Client:
+        refusals: list[str] = []
+        client = socketio.Client(reconnection=False, handle_sigint=False, logger=_QUIET, engineio_logger=_QUIET)
+        client.on('disconnect', lambda reason: self._inbox.put(('lost', reason)))
+        client.on('connect_error', lambda *reason: refusals.extend(_texts(reason)))
+        client.on('eventReminder', lambda *arguments: self._inbox.put(('reminder', arguments)))
         try:
-            self._client.connect(self._url, socketio_path=f'{path}/socket.io', wait_timeout=CONNECT_WITHIN)
+            client.connect(self._url, socketio_path=self._path, wait_timeout=CONNECT_WITHIN)
         except (SocketIOError, ValueError, LookupError) as error:  # the last two: what it raises for odd answers
-            raise ServerError(f'cannot connect to {self._url}: {self._refusal or error}') from error
-        self._inbox.get()  # the first 'connected' is no news
+            refused = re.search(r'\[Errno -?\d+\] ([\w ]+)', str(error))  # the core of what an HTTP client has to say
+            reason = refusals[0] if refusals else refused[1] if refused else error
+            raise ServerError(f'cannot connect to {self.name}: {reason}') from error
+        return client
 
     def close(self) -> None:
         self._client.shutdown()
 
-    def ask(self, command: str, data: Mapping[str, str] | None = None) -> Any:
+    def ask(self, command: str, kind: type[Response], data: Mapping[str, str] | None = None) -> Response:
         """The response to a command; raises `ServerError` with the server's words, or where no answer comes."""
         message = {'command': command} if data is None else {'command': command, 'data': data}
         try:
             answer = self._client.call('command', message, timeout=ANSWER_WITHIN)
         except SocketIOError as error:
-            raise ServerError(f'no answer from {self._url} to {command!r}') from error
+            raise ServerError(f'no answer from {self.name} to {command!r}') from error
         match answer:
-            case {'status': 'success', 'response': response}:
+            case {'status': 'success', 'response': kind() as response}:
                 if 'warning' in answer:
-                    self._output.warning(_printable(str(answer['warning'])))
+                    self._output.warning(printable(answer['warning']))
                 return response
             case {'status': 'failure', 'error': str(text)}:
-                raise ServerError(_printable(text))
-        raise ServerError(f'{self._url} does not answer as an event-reminder server does')
+                raise ServerError(printable(text))
+        raise ServerError(f'{self.name} does not answer as an event-reminder server does')
 
     def reminders(self) -> Iterator[Reminder]:
-        """The reminders since the connection was opened, as they come. Raises `ServerError` if the server ends it."""
+        """The reminders since the connection was first opened, as they come, for ever."""
         while True:
             match self._inbox.get():
                 case ('reminder', (dict() as reminder, *_)):
                     yield reminder
-                case ('lost', self._client.reason.SERVER_DISCONNECT):
-                    raise ServerError('the server has closed this connection')
-                case ('lost', _):
-                    self._output.notice('connection lost, trying to connect again ...')
-                case ('connected', _):
+                case ('lost', reason):
+                    self._output.notice(f'connection lost ({reason}), connecting again ...')
+                    self._reopen()
                     self._output.notice('connected again')
 
-    def _refused(self, reason: Any = None) -> None:
-        match reason:
-            case {'message': str(text)} | str(text):
-                self._refusal = _printable(text)
+    def _reopen(self) -> None:
+        delay = 0.5
+        while True:
+            time.sleep(delay * random.uniform(0.5, 1))  # a server's clients do not all come back at one moment
+            try:
+                self._client = self._connect()
+                return
+            except ServerError:
+                delay = min(2 * delay, LONGEST_DELAY)
 
 
 @contextmanager
 def connected(url: str, output: Output) -> Iterator[Connection]:
     connection = Connection(url, output)
     try:
-        connection.open()
         yield connection
     finally:
         connection.close()
@@ -127,10 +140,10 @@ def connected(url: str, output: Output) -> Iterator[Connection]:
 def timezones(url: str, output: Output, text: str) -> None:
     """Prints the server's time zones whose names contain `text` in any letter case."""
     with connected(url, output) as connection:
-        names = [name for name in connection.ask('getAllTimeZones') if text.lower() in name.lower()]
+        names = [name for name in connection.ask('getAllTimeZones', list) if text.lower() in name.lower()]
     if not names:
-        raise InvalidInput(f'no time zone contains {text!r}')
-    output.result(names, '\n'.join(map(_printable, names)))
+        raise ReminderError(f'no time zone contains {text!r}')
+    output.result(names, '\n'.join(map(printable, names)))
 
 
 def schedule(url: str, output: Output, name: str, at: str | None, zone: str | None, wait: bool) -> None:
@@ -142,16 +155,17 @@ def schedule(url: str, output: Output, name: str, at: str | None, zone: str | No
     if at is None:
         at, zone = next_minute(datetime.now(UTC), zone)
     with connected(url, output) as connection:
-        event = connection.ask('scheduleEvent', {'eventName': name, 'time': at, 'timeZone': zone})
-        output.result(event, f'{_printable(name)}: {at} {zone}, {event["time"]} ({event["_id"]})')
+        event = connection.ask('scheduleEvent', dict, {'eventName': name, 'time': at, 'timeZone': zone})
+        id, instant = event.get('_id'), event.get('time')
+        output.result(event, f'scheduled for {at} {zone} ({printable(instant)}): {printable(name)}  ({printable(id)})')
         if wait:
-            output.reminder(next(one for one in connection.reminders() if one.get('_id') == event['_id']))
+            output.reminder(next(one for one in connection.reminders() if one.get('_id') == id))
 
 
 def listen(url: str, output: Output) -> None:
     """Prints reminders as they come, for ever."""
     with connected(url, output) as connection:
-        output.notice(f'listening to {url} (Ctrl-C ends it)')
+        output.notice(f'listening to {connection.name} (Ctrl-C ends it)')
         for reminder in connection.reminders():
             output.reminder(reminder)
 
@@ -164,7 +178,7 @@ def next_minute(now: datetime, zone: str) -> tuple[str, str]:
     try:
         known = pytz.timezone(zone)
     except pytz.UnknownTimeZoneError:
-        raise InvalidInput(f'unknown time zone {zone!r}; `event-reminder timezones` lists them') from None
+        raise ConfigError(f'--zone {zone!r} is no time zone; `event-reminder timezones` lists them') from None
     minute = (now + timedelta(seconds=62)).replace(second=0, microsecond=0)
     wall = minute.astimezone(known).replace(tzinfo=None)
     try:
@@ -181,21 +195,27 @@ def local_zone(environ: Mapping[str, str], localtime: str = '/etc/localtime') ->
     return name if name in pytz.all_timezones_set else 'UTC'
 
 
-def _local(time: Any) -> str:
+def printable(value: Any) -> str:
+    """`value` as text without what would move a terminal's cursor: names come from strangers."""
+    return ''.join(one if one.isprintable() else one.encode('unicode_escape').decode() for one in str(value))
+
+
+def _local(moment: Any) -> str:
     """An ISO time of the server in this machine's zone, for people."""
     try:
-        return f'{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M %Z}'
+        return f'{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M %Z}'
     except (TypeError, ValueError, OverflowError):
-        return _printable(str(time))
+        return printable(moment)
 
 
-def _style(code: str, text: str, stream: TextIO) -> str:
-    """`text` without control characters, in colour if `stream` is a terminal and nobody asked for none."""
-    plain = _printable(text)
+def _style(code: str, value: Any, stream: TextIO) -> str:
     coloured = stream.isatty() and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
-    return f'\033[{code}m{plain}\033[0m' if coloured else plain
+    return f'\033[{code}m{printable(value)}\033[0m' if coloured else printable(value)
 
 
-def _printable(text: str) -> str:
-    """`text` with everything escaped that would move a terminal's cursor: names come from strangers."""
-    return ''.join(one if one.isprintable() else one.encode('unicode_escape', 'surrogatepass').decode() for one in text)
+def _texts(reason: tuple[Any, ...]) -> Iterator[str]:
+    """The server's words in what `connect_error` was told: a text, or an object that holds it."""
+    for one in reason:
+        text = one.get('message') if isinstance(one, dict) else one
+        if isinstance(text, str):
+            yield printable(text)

@@ -1,1 +1,78 @@
-"""Runs the server in this process until a signal ends it. The launcher that calls it has patched the standard library."""
+"""Runs the server in this process until a signal ends it. The launcher, who calls, patched the standard library."""
+
+import json
+import logging
+import os
+import signal
+import time
+
+import gevent
+from dotenv import dotenv_values
+from gevent.event import Event
+
+from reminder.app import Application
+from reminder.config import Config
+from reminder.errors import ConfigError
+
+
+def serve() -> None:
+    """Serves until SIGTERM or SIGINT, then stops in good order; a second SIGINT ends the process at once.
+
+    Raises `ConfigError` for a wrong setting, `StartError` where the server cannot start (a busy port).
+    """
+    os.environ['TZ'] = 'UTC'  # `schedule` reckons in naive local time, which an autumn change stops for an hour
+    time.tzset()
+    config = Config.from_env(_settings())
+    log_to_stderr(config.log_level, config.log_format)
+    stop = Event()
+    signals = [gevent.signal_handler(number, stop.set) for number in (signal.SIGTERM, signal.SIGINT)]
+    application = Application(config)
+    application.start()
+    stop.wait()
+    for one in signals:
+        one.cancel()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # supervisors repeat it
+    application.stop()
+
+
+def _settings() -> dict[str, str]:
+    """The environment, over what a file `.env` in the working directory says; `${}` means nothing there."""
+    try:
+        file = dotenv_values('.env', interpolate=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f'.env cannot be read: {error}') from error
+    return {name: value for name, value in file.items() if value is not None} | os.environ
+
+
+def log_to_stderr(level: str, form: str) -> None:
+    """Sends log records of `level` ('INFO', ...) and above to stderr, as `form` says: 'text' or 'json'."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonFormatter() if form == 'json' else _TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _TextFormatter(logging.Formatter):
+    """For people: '2026-11-29T22:30:00.123Z INFO reminder.app: message'."""
+
+    default_time_format = '%Y-%m-%dT%H:%M:%S'
+    default_msec_format = '%s.%03dZ'
+    converter = time.gmtime
+
+    def __init__(self) -> None:
+        super().__init__('%(asctime)s %(levelname)s %(name)s: %(message)s')
+
+
+class _JsonFormatter(_TextFormatter):
+    """For machines: one JSON object a line; a traceback is its `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            'time': self.formatTime(record),
+            'level': record.levelname.lower(),
+            'logger': record.name,
+            'message': record.getMessage(),
+        }
+        if record.exc_info:
+            line['exception'] = self.formatException(record.exc_info)
+        return json.dumps(line)
