@@ -22,7 +22,7 @@ def serve() -> None:
     """
     os.environ['TZ'] = 'UTC'  # `schedule` reckons in naive local time, which an autumn change stops for an hour
     time.tzset()
-    config = Config.from_env(_settings())
+    config = Config.from_env(read_settings())
     log_to_stderr(config.log_level, config.log_format)
     stop = Event()
     signals = [gevent.signal_handler(number, stop.set) for number in (signal.SIGTERM, signal.SIGINT)]
@@ -36,7 +36,7 @@ def serve() -> None:
     application.stop()
 
 
-def _settings() -> dict[str, str]:
+def read_settings() -> dict[str, str]:
     """The environment, over what a file `.env` in the working directory says; `${}` means nothing there."""
     try:
         file = dotenv_values('.env', interpolate=False)

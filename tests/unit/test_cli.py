@@ -1,0 +1,123 @@
+"""The command line's parts that need no server: arguments, zones, the default minute, what people see."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from reminder import client
+from reminder.cli import main
+from reminder.client import Output, local_zone, next_minute, printable
+from reminder.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ('now', 'zone', 'expected'),
+    [
+        ('2026-11-29T22:29:00Z', 'UTC', ('2026-11-29 22:30', 'UTC')),
+        ('2026-11-29T22:29:57.900Z', 'UTC', ('2026-11-29 22:30', 'UTC')),
+        ('2026-11-29T22:29:58Z', 'UTC', ('2026-11-29 22:31', 'UTC')),
+        ('2026-11-29T22:29:00Z', 'Asia/Kolkata', ('2026-11-30 04:00', 'Asia/Kolkata')),
+        ('2026-12-31T23:59:30Z', 'Europe/Berlin', ('2027-01-01 01:00', 'Europe/Berlin')),
+        # 01:30 comes twice in New York: 05:30 and 06:30 in UTC. Its second one cannot be named in that zone.
+        ('2026-11-01T05:29:00Z', 'America/New_York', ('2026-11-01 05:30', 'UTC')),
+        ('2026-11-01T06:29:00Z', 'America/New_York', ('2026-11-01 06:30', 'UTC')),
+        ('2026-11-01T06:59:00Z', 'America/New_York', ('2026-11-01 02:00', 'America/New_York')),
+    ],
+)
+def test_the_default_is_the_next_minute_that_is_still_open(now: str, zone: str, expected: tuple[str, str]) -> None:
+    assert next_minute(datetime.fromisoformat(now), zone) == expected
+
+
+def test_an_unknown_zone_has_no_next_minute() -> None:
+    with pytest.raises(ConfigError, match="'Mars/Olympus' is no time zone"):
+        next_minute(datetime.fromisoformat('2026-11-29T22:29:00Z'), 'Mars/Olympus')
+
+
+@pytest.mark.parametrize(
+    ('tz', 'expected'),
+    [
+        ('America/New_York', 'America/New_York'),
+        (':Europe/Berlin', 'Europe/Berlin'),
+        ('/usr/share/zoneinfo/Asia/Tokyo', 'Asia/Tokyo'),
+        ('<-03>3', 'UTC'),
+    ],
+)
+def test_the_zone_is_the_one_that_tz_names(tz: str, expected: str) -> None:
+    assert local_zone({'TZ': tz}) == expected
+
+
+@pytest.mark.parametrize(
+    ('target', 'expected'),
+    [
+        ('usr/share/zoneinfo/Europe/Berlin', 'Europe/Berlin'),
+        ('var/db/timezone/zoneinfo/America/Argentina/Ushuaia', 'America/Argentina/Ushuaia'),
+        ('etc/copy-of-a-zone', 'UTC'),
+    ],
+)
+def test_without_tz_the_zone_is_where_the_link_leads(tmp_path: Path, target: str, expected: str) -> None:
+    (tmp_path / 'localtime').symlink_to(tmp_path / target)
+    assert local_zone({}, str(tmp_path / 'localtime')) == expected
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        [],
+        ['unknown'],
+        ['schedule'],
+        ['serve', 'more'],
+        ['listen', '--url', 'localhost:3000'],
+        ['listen', '--url', 'ftp://host'],
+        ['listen', '--url', 'http://host:port'],
+        ['listen', '--url', 'http://'],
+    ],
+)
+def test_wrong_arguments_end_with_2_and_a_hint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert 'usage: event-reminder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', ['serve', 'timezones', 'schedule', 'listen'])
+def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (['--help'], [command, '--help']):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 0
+        assert command in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, 'listen', interrupted)
+    assert main(['listen']) == 130
+    assert capsys.readouterr().err == ''
+
+
+REMINDER = {'name': 'Stand-up', 'time': '2026-11-29T22:30:00.000Z', '_id': '6925'}
+
+
+def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True)
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.delenv('NO_COLOR', raising=False)
+    Output(False).reminder(REMINDER)
+    assert '\033[1mStand-up\033[0m' in capsys.readouterr().out
+
+    Output(True).reminder(REMINDER)
+    monkeypatch.setenv('NO_COLOR', '1')
+    Output(False).reminder(REMINDER)
+    monkeypatch.delenv('NO_COLOR')
+    monkeypatch.setattr('sys.stdout.isatty', lambda: False)
+    Output(False).reminder(REMINDER)
+    assert '\033' not in capsys.readouterr().out
+
+
+def test_names_of_strangers_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(False).reminder({'name': 'a\033[2J\nb\u202e\ud800 ü', 'time': 'soon\r', '_id': None})
+    assert capsys.readouterr().out == 'soon\\r  a\\x1b[2J\\nb\\u202e\\ud800 ü  (None)\n'
+    assert printable('Grüße, 世界 🎉') == 'Grüße, 世界 🎉'

@@ -1,0 +1,70 @@
+"""Settings from `.env` and the form of log lines."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reminder.errors import ConfigError
+from reminder.serve import log_to_stderr, read_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_environment_comes_before_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / '.env').write_text("HOST=0.0.0.0\nPORT='4000'\nDB_PASSWORD=a${HOME}$b#c\nnonsense\n")
+    monkeypatch.setenv('PORT', '5000')
+    monkeypatch.delenv('HOST', raising=False)
+    settings = read_settings()
+    assert (settings['HOST'], settings['PORT']) == ('0.0.0.0', '5000')
+    assert settings['DB_PASSWORD'] == 'a${HOME}$b#c'
+    assert 'nonsense' not in settings
+
+
+def test_without_a_file_it_is_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('PORT', '5000')
+    assert read_settings()['PORT'] == '5000'
+
+
+def test_a_file_that_is_no_text_is_a_wrong_setting(folder: Path) -> None:
+    (folder / '.env').write_bytes(b'PORT=\xff')
+    with pytest.raises(ConfigError, match=r'^\.env cannot be read'):
+        read_settings()
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """A logger, and the root logger as it was once the test is over."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield logging.getLogger('reminder.test')
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+def test_log_lines_are_text_in_utc(logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr('INFO', 'text')
+    logger.debug('not this')
+    record = logger.makeRecord('reminder.test', logging.INFO, '', 0, 'kept %d', (3,), None)
+    record.created, record.msecs = 1_795_991_400.25, 250
+    logger.handle(record)
+    assert capsys.readouterr().err == '2026-11-29T22:30:00.250Z INFO reminder.test: kept 3\n'
+
+
+def test_log_lines_are_json_objects(logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr('WARNING', 'json')
+    try:
+        raise ValueError('two\nlines')
+    except ValueError:
+        logger.exception('broken')
+    (line,) = capsys.readouterr().err.splitlines()
+    entry = json.loads(line)
+    assert entry.pop('time').endswith('Z')
+    assert entry.pop('exception').startswith('Traceback')
+    assert entry == {'level': 'error', 'logger': 'reminder.test', 'message': 'broken'}
