@@ -1,0 +1,30 @@
+"""The tests' launcher: patches the standard library first, as `scripts/run_server.py` does for the server.
+
+So everything that a test starts, official clients and pymongo included, runs on greenlets and may block.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+from collections.abc import Iterator  # noqa: E402
+
+import pytest  # noqa: E402
+
+from tests import clients  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def driver() -> Iterator[clients.Driver]:
+    """The Node.js process of the JavaScript clients; skips where Node.js or its packages cannot be had."""
+    clients.install()
+    driver = clients.Driver()
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def connect(request: pytest.FixtureRequest) -> Iterator[clients.Clients]:
+    """Opens clients for one test: `connect(url, kind, transport)`."""
+    with clients.Clients(lambda: request.getfixturevalue('driver')) as connect:
+        yield connect

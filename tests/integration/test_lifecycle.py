@@ -1,0 +1,178 @@
+"""Start and end of the process: signals, wrong settings, a busy port, a database that is not there yet."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.clients import Clients, schedule_event
+from tests.server import Server, wall
+
+PAIRS = [('js-4.8', 'websocket'), ('js-4.8', 'polling'), ('js-3.1', 'websocket'), ('js-3.1', 'polling')]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def half_open(server: Server) -> Iterator[socket.socket]:
+    """A connection whose request never ends."""
+    server.start()
+    with socket.create_connection(('127.0.0.1', server.port)) as connection:
+        connection.sendall(b'GET / HTTP/1.1\r\nHost: ')
+        yield connection
+
+
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures('half_open')
+def test_a_signal_ends_the_server_in_order_and_its_clients_come_back(
+    server: Server, connect: Clients, how: signal.Signals
+) -> None:
+    # Given clients of every kind, and one connection whose request never ends
+    clients = [connect(server.url, *pair) for pair in PAIRS] + [connect(server.url, 'python')]
+
+    # When the server gets the signal
+    code, seconds = server.terminate(how)
+
+    # Then it ends well and soon, and without a traceback
+    assert (code, 'Traceback' in server.log()) == (0, False), server.log()
+    assert seconds < 5
+
+    # Then its JavaScript clients are not told to stay away, and all come back to the next server by themselves
+    for client in clients[: len(PAIRS)]:
+        assert client.wait_for('disconnect')['reason'] in ('transport close', 'transport error')
+    server.start()
+    for client in clients:
+        client.wait_for('connect', since=client.events.index(client.wait_for('disconnect')))
+        assert client.command({'command': 'getAllTimeZones'})['status'] == 'success'
+
+
+def test_a_second_signal_changes_nothing(server: Server, connect: Clients) -> None:
+    server.start()
+    connect(server.url)
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGTERM)
+    assert server.exit_code() == 0
+
+
+@pytest.mark.parametrize('transport', ['websocket', 'polling'])
+def test_commands_in_flight_at_the_end_are_acked_and_nothing_else_is_kept(
+    tmp_path: Path, connect: Clients, transport: str
+) -> None:
+    # Given a server in the midst of many commands
+    with Server(tmp_path, clock='2026-03-01 10:00:00') as server:
+        server.start()
+        client = connect(server.url, 'js-4.8', transport)
+        due = server.next_minute(margin=15)
+        for number in range(500):
+            client.ask('command', schedule_event(str(number), wall(due)))
+        client.wait_for('ack')
+
+        # When it is ended, and started again after the minute
+        assert server.terminate()[0] == 0
+        client.wait_for('disconnect')
+        answers = [event['args'][0] for event in client.events if event['event'] == 'ack']
+        server.skip_to(due + 5_000)
+        server.start()
+        late = connect(server.url)
+
+        # Then what was kept is what was acked, one for one
+        acked = {answer['response']['_id'] for answer in answers if answer['status'] == 'success'}
+        for of in acked:
+            late.wait_for_reminder(of)
+        time.sleep(0.5)
+        assert sorted(args[0]['_id'] for args in late.messages('eventReminder')) == sorted(acked)
+
+
+def test_the_server_stops_accepting_at_once(server: Server) -> None:
+    server.start()
+    server.signal(signal.SIGTERM)
+    assert server.exit_code() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(('127.0.0.1', server.port))
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value'),
+    [
+        ('PORT', 'many'),
+        ('PORT', '70000'),
+        ('PING_INTERVAL', '-1'),
+        ('PING_TIMEOUT', 'soon'),
+        ('DATABASE_URL', 'oracle://scott:tiger@localhost'),
+        ('LOG_LEVEL', 'loud'),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(
+    server: Server, setting: str, value: str
+) -> None:
+    server.settings[setting] = value
+    server.start(ready=None)
+    assert server.exit_code() not in (0, -signal.SIGKILL)
+    (line,) = server.stderr().splitlines()
+    assert setting in line
+    assert 'tiger' not in line
+
+
+def test_a_busy_port_ends_the_start_with_one_line_that_names_it(server: Server) -> None:
+    with closing(socket.create_server(('127.0.0.1', server.port))):
+        server.start(ready=None)
+        assert server.exit_code() != 0
+    (line,) = server.stderr().splitlines()
+    assert str(server.port) in line
+
+
+def test_two_servers_do_not_share_a_port(server: Server, tmp_path_factory: pytest.TempPathFactory) -> None:
+    server.start()
+    with Server(tmp_path_factory.mktemp('second'), PORT=str(server.port)) as second:
+        second.start(ready=None)
+        assert second.exit_code() != 0
+    assert server.status('/healthz') == 200
+
+
+def test_the_first_run_needs_no_settings_at_all(server: Server) -> None:
+    del server.settings['DATABASE_URL']
+    server.start()
+    assert list(server.folder.glob('*.db*')) or list(server.folder.glob('*.sqlite*'))
+
+
+def test_a_server_waits_for_its_database_and_works_when_it_appears(server: Server, connect: Clients) -> None:
+    # Given a database on a volume that is not there yet
+    volume = server.folder / 'volume'
+    server.settings['DATABASE_URL'] = f'sqlite:///{volume / "events.db"}'
+    volume.write_text('in the way: nobody can make a folder here')
+
+    # Then the server listens, is alive, is not ready, and says so to who asks
+    server.start(ready='/healthz')
+    assert server.status('/readyz') == 503
+    client = connect(server.url)
+    message = schedule_event('early', '2099-01-01 00:00')
+    refused = client.command(message)
+    assert refused['status'] == 'failure' and set(refused) == {'status', 'error'}, refused
+    assert client.command({'command': 'getAllTimeZones'})['status'] == 'success'
+
+    # When the database appears
+    volume.unlink()
+    volume.mkdir()
+
+    # Then all works, without a restart or a new connection
+    server.wait_for('/readyz', 200)
+    assert client.command(message)['status'] == 'success'
+    assert 'Traceback' not in server.log()
+
+
+def test_json_logs_are_one_object_a_line(server: Server, connect: Clients) -> None:
+    server.settings['LOG_FORMAT'] = 'json'
+    server.start()
+    connect(server.url).command({'command': 'getAllTimeZones'})
+    server.terminate()
+    lines = server.log().splitlines()
+    assert lines and all(isinstance(json.loads(line), dict) for line in lines)
