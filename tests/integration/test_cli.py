@@ -1,0 +1,242 @@
+"""The command line `event-reminder` as a person uses it, against a real server process."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+
+from tests.clients import Clients
+from tests.server import ROOT, Server, free_port, wall
+
+COMMAND = [sys.executable, '-m', 'reminder.cli']
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ('EVENT_REMINDER_URL', 'NO_COLOR', 'TZ')}
+    return {**kept, 'PYTHONPATH': str(ROOT), **changes}
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose clock is real, as the command line reckons with it."""
+    with Server(tmp_path_factory.mktemp('server')) as server:
+        yield server.start()
+
+
+@pytest.fixture
+def run(server: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line against the server until it ends."""
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        env = environment(**{'EVENT_REMINDER_URL': server.url, **changes})
+        return subprocess.run([*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+class Running:
+    """A command that goes on, with its output as lines that can be waited for."""
+
+    def __init__(self, *arguments: str, **changes: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=environment(**changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: Queue[str] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip('\n'))
+
+    def line(self, within: float = 20) -> str:
+        """The next line that it prints."""
+        try:
+            return self._lines.get(timeout=within)
+        except Empty:
+            raise AssertionError('nothing was printed') from None
+
+    def interrupt(self) -> int:
+        """Ctrl-C; returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(10)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Running]]:
+    """Starts commands that go on, and ends them with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, **changes: str) -> Running:
+            running = Running(*arguments, **changes)
+            stack.callback(running.process.wait)
+            stack.callback(running.process.kill)
+            return running
+
+        yield start
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., Running]
+
+
+def test_time_zones_are_listed_and_filtered_in_any_letter_case(run: Run) -> None:
+    everything = run('timezones')
+    assert (everything.returncode, everything.stderr) == (0, '')
+    assert len(everything.stdout.splitlines()) > 500
+
+    assert run('timezones', 'berLIN').stdout == 'Europe/Berlin\n'
+    assert json.loads(run('timezones', 'argentina/u', '--json').stdout) == ['America/Argentina/Ushuaia']
+
+
+def test_a_filter_without_a_match_is_a_failure(run: Run) -> None:
+    done = run('timezones', 'atlantis')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr == "event-reminder: no time zone contains 'atlantis'\n"
+
+
+def test_an_event_is_scheduled_at_a_time_in_a_zone(run: Run) -> None:
+    done = run('schedule', 'Lunch', '--at', '2037-07-01 12:00', '--zone', 'Europe/Berlin', '--json')
+    assert done.returncode == 0, done.stderr
+    event = json.loads(done.stdout)
+    assert event.keys() == {'name', 'time', '_id'}
+    assert (event['name'], event['time']) == ('Lunch', '2037-07-01T10:00:00.000Z')
+
+    done = run('schedule', 'Lunch', '--at', '2037-07-01 12:00', TZ='Asia/Tokyo')
+    assert re.fullmatch(
+        r'scheduled for 2037-07-01 12:00 Asia/Tokyo \(2037-07-01T03:00:00\.000Z\): Lunch  \([0-9a-f]{24}\)\n',
+        done.stdout,
+    )
+
+
+def test_without_a_time_it_is_the_next_minute(run: Run) -> None:
+    before = datetime.now(UTC)
+    event = json.loads(run('schedule', 'Soon', '--json', TZ='America/New_York').stdout)
+    assert 0 < (datetime.fromisoformat(event['time']) - before).total_seconds() < 70
+
+
+def test_an_adjusted_time_comes_with_a_warning(run: Run) -> None:
+    done = run('schedule', 'Night', '--at', '2031-03-30 02:30', '--zone', 'Europe/Berlin', '--json')
+    assert (done.returncode, json.loads(done.stdout)['time']) == (0, '2031-03-30T01:30:00.000Z')
+    assert done.stderr.startswith('warning: ')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'said'),
+    [
+        (['schedule', ''], 1, "'eventName' is required"),
+        (['schedule', 'Late', '--at', '2001-01-01 00:00', '--zone', 'UTC'], 1, 'should be in future'),
+        (['schedule', 'Odd', '--at', 'noon', '--zone', 'UTC'], 1, "time='noon' is invalid"),
+        (['schedule', 'Odd', '--at', '2037-01-01 00:00', '--zone', 'Mars'], 1, "timeZone='Mars' is invalid"),
+        (['schedule', 'Odd', '--zone', 'Mars'], 2, "--zone 'Mars' is no time zone"),
+    ],
+)
+def test_a_failure_is_one_line_on_stderr(run: Run, arguments: list[str], code: int, said: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (code, '')
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('event-reminder: ')
+    assert said in line
+
+
+def test_who_cannot_be_reached_is_named_without_a_password(run: Run) -> None:
+    port = free_port()
+    done = run('timezones', '--url', f'http://me:secret@127.0.0.1:{port}/')
+    assert done.returncode == 1
+    assert done.stderr == f'event-reminder: cannot connect to http://127.0.0.1:{port}/: Connection refused\n'
+
+
+def test_output_that_nobody_reads_is_no_traceback(server: Server) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, 'timezones', '--url', server.url],
+        env=environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, '')
+
+
+def test_waiting_ends_with_the_reminder_of_that_very_event(tmp_path: Path, start: Start) -> None:
+    # Given a server shortly before a minute at which another event is due too
+    with Server(tmp_path, clock='2030-01-01 11:59:50') as server:
+        server.start()
+        at = wall(server.next_minute())
+        other = start('schedule', 'Stand-up', '--at', at, '--zone', 'UTC', '--json', '--url', server.url)
+        other_id = json.loads(other.line())['_id']
+
+        # When somebody schedules one more of that name and waits
+        waiting = start('schedule', 'Stand-up', '--at', at, '--zone', 'UTC', '--json', '--wait', '--url', server.url)
+        event = json.loads(waiting.line())
+
+        # Then its own reminder ends it, and is what was acked
+        assert event['_id'] != other_id
+        assert json.loads(waiting.line()) == event
+        assert waiting.process.wait(10) == 0
+
+
+def test_listening_survives_restarts_of_the_server(tmp_path: Path, start: Start, connect: Clients) -> None:
+    # Given somebody who listens
+    with Server(tmp_path, clock='2030-01-01 11:59:30') as server:
+        server.start()
+        listening = start('listen', '--url', server.url, TZ='UTC')
+        assert listening.line() == f'listening to {server.url} (Ctrl-C ends it)'
+
+        # When the server is ended in good order, and killed, and each time started again shortly before a minute
+        for end in (server.terminate, server.kill):
+            end()
+            assert re.fullmatch(r'connection lost \(.*\), connecting again \.\.\.', listening.line())
+            server.skip_to(server.next_minute() - 10_000)
+            server.start()
+            assert listening.line() == 'connected again'
+
+        # Then reminders are printed as ever
+        due = server.next_minute()
+        event = connect(server.url, 'python').schedule('Stand-up', wall(due))
+        assert listening.line(within=30) == f'{wall(due)} UTC  Stand-up  ({event["_id"]})'
+        assert listening.interrupt() == 130
+
+
+@pytest.mark.parametrize('arguments', [('listen',), ('schedule', 'x', '--at', '2037-01-01 00:00', '--wait')])
+def test_ctrl_c_ends_it_without_a_traceback(server: Server, start: Start, arguments: tuple[str, ...]) -> None:
+    running = start(*arguments, '--url', server.url)
+    running.line()
+    assert running.interrupt() == 130
+    assert running.process.stdout
+    with pytest.raises(AssertionError, match='nothing was printed'):
+        running.line(within=0.3)
+
+
+def test_a_terminal_gets_colours_unless_somebody_asked_for_none(server: Server) -> None:
+    def shown(**changes: str) -> bytes:
+        controller, terminal = pty.openpty()
+        arguments = ['schedule', 'Night', '--at', '2031-03-30 02:30', '--zone', 'Europe/Berlin', '--url', server.url]
+        subprocess.run(
+            [*COMMAND, *arguments], env=environment(TERM='xterm', **changes), stdout=terminal, stderr=terminal
+        )
+        os.close(terminal)
+        text = os.read(controller, 10_000)
+        os.close(controller)
+        return text
+
+    assert b'\033[33mwarning: ' in shown()
+    assert b'\033' not in shown(NO_COLOR='1')
+    assert b'\033' not in shown(TERM='dumb')
