@@ -57,7 +57,7 @@ class _TextFormatter(logging.Formatter):
 
     default_time_format = '%Y-%m-%dT%H:%M:%S'
     default_msec_format = '%s.%03dZ'
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__('%(asctime)s %(levelname)s %(name)s: %(message)s')
