@@ -1,68 +1,36 @@
-"""The log and its readers: closing minutes, and reading on from a place.
+"""Readers: every connection reads the log on from its own place.
 
-The store is a log ordered by `(time, id)`, and every connection is a reader with a place in it. A live reminder, a
-replay after a reconnect, what was missed over a restart and a slow client that catches up are one thing here: the
-pages that lie behind a reader's place, up to the published end. A reader at the end is *live* and gets each new page
-as soon as the end moves; one whose place lies before the end is *behind* and gets page after page whenever its
+A live reminder, a replay after a reconnect, what was missed over a restart and a slow client that catches up are one
+thing: the pages behind a reader's place, up to the published end. A reader at the end is *live* and gets each new page
+as soon as the end moves. One whose place lies before the end is *behind* and gets page after page, whenever its
 connection is idle. Nothing else waits in memory for a client: the log is the queue.
 
-All methods run in one thread (the hub's) and may block in the store. Instants are ms since 1970, UTC.
+All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 """
 
-import logging
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from reminder.errors import StoreUnavailable
-from reminder.models.event import MINUTE, Event, Place, Record
-from reminder.models.store import Store
-from reminder.services.events import closing
-from reminder.services.offsets import Since, encode_offset
-from reminder.services.pages import Page, Pages
+from reminder.models.event import Place
+from reminder.services.log import Log, Replay, Start, Wire
+from reminder.services.pages import Page
 
-log = logging.getLogger(__name__)
-
-PAGE = 1_000
-"""Reminders that are read, encoded and written together at most."""
-CURSOR_EVERY = 500
-"""Reminders between two cursors within a page: what a client may get twice when its connection breaks in a page."""
-AHEAD = 8
-"""Pages that are made ready before their minute; what is due beyond them is read when the readers get there."""
 YIELD_EVERY = 256
-"""Readers written to before others get a turn."""
-
-
-class Wire(Protocol):
-    """How the log's entries are put into packets, which delivery does not look into."""
-
-    def reminder(self, event: Event) -> bytes: ...
-    def cursor(self, offset: str) -> bytes: ...
-    def replayed(self, count: int, complete: bool) -> bytes: ...
-    def chunk(self, packets: list[bytes]) -> Any:
-        """What `Reader.write` takes: the packets in order, ready to be written to any number of readers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What a resuming reader is owed: `count` reminders up to the place `until`; `complete` if none is missing."""
-
-    until: Place
-    count: int
-    complete: bool
+"""Readers that are written to before others get a turn."""
 
 
 class Reader:
-    """A connection's place in the log. `place` is None while it is live or not yet placed."""
+    """A connection's place in the log; `place` is None while it is live, not placed yet, or gone."""
 
     __slots__ = ('place', 'queued', 'replay')
 
     def __init__(self) -> None:
         self.place: Place | None = None
-        self.queued = False
         self.replay: Replay | None = None
+        self.queued = False
 
     @property
     def idle(self) -> bool:
@@ -70,21 +38,13 @@ class Reader:
         raise NotImplementedError
 
     def write(self, chunk: Any) -> None:
-        """Hands over packets. Does not block; keeps what the connection does not take at once."""
+        """Hands a chunk over. Never blocks; keeps what the connection does not take at once."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Where a connection begins: at `place` (None: at the end, whatever it is then), with what it is owed."""
-
-    place: Place | None = None
-    replay: Replay | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """What one publication did: the minute it ended with, how many reminders it held, to how many live readers."""
+    """What a publication wrote: reminders that were ready, to how many live readers, up to which minute."""
 
     minute: int
     reminders: int
@@ -92,184 +52,55 @@ class Batch:
 
 
 class Delivery:
-    """One server's reading of the log, for its own connections. See the module's text."""
+    """The readers of one server. See the module's text."""
 
-    def __init__(
-        self,
-        store: Store,
-        wire: Wire,
-        *,
-        replay_limit: int,
-        recovery_window: int,
-        pause: Callable[[], None],
-        wake: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`recovery_window` in ms; `pause` lets others run; `wake` is called when `step` has something to do."""
-        self._store = store
+    def __init__(self, log: Log, wire: Wire, *, pause: Callable[[], None], wake: Callable[[], None]) -> None:
+        """`pause` gives others a turn; `wake` is called, from anywhere, when `step` has got something to do."""
+        self._log = log
         self._wire = wire
-        self._replay_limit = replay_limit
-        self._recovery_window = recovery_window
         self._pause = pause
         self._wake = wake
-        self._pages = Pages()
-        self._reading = threading.Lock()
-        self.record: Record | None = None
-        """The log's record as last seen, None until the store was opened."""
-        self.end = Place(0, '')
-        """The published end: no reader reads beyond it."""
-        self._next = self.end
-        self._ahead: list[Page] = []
-        self._restart = self.end
-        self._restart_until = 0
-        self._live: dict[Reader, None] = {}
-        self._behind: deque[Reader] = deque()
-        self._early: dict[Reader, None] = {}
+        self._readers: dict[Reader, None] = {}
         self._unplaced: dict[Reader, None] = {}
-
-    # -- the minute ---------------------------------------------------------------------------------------------
-
-    def due(self, now: int) -> bool:
-        """Whether there is a minute to close at `now`, or a log to open, or to reopen after a step of the clock."""
-        return self.record is None or not Place.after(closing(now)) <= self.end <= Place.after(now + MINUTE)
+        self._live: dict[Reader, None] = {}
+        self._early: dict[Reader, None] = {}
+        self._behind: deque[Reader] = deque()
 
     def close(self, minute: int, now: int) -> None:
-        """Closes `minute`, durably, and makes ready what is due up to it. Raises StoreUnavailable; call it again then."""
-        if self.record is None:
-            self._open(minute, now)
-        else:
-            self._adopt(self._close(minute, now))
-        self._next = max(self.end, Place.after(minute))
-        ahead, place = [], self.end
-        while place < self._next and len(ahead) < AHEAD:
-            page = self._read(place, self._next)
-            ahead.append(page)
-            place = page.end
-        self._ahead = ahead
+        """Closes `minute` in the log and makes it ready. Raises StoreUnavailable: call it again then."""
+        before = self._log.record
+        self._log.close(minute, now)
+        after = self._log.record
+        assert after is not None
+        if before is None:
+            unplaced, self._unplaced = self._unplaced, {}
+            for reader in unplaced:
+                self.join(reader, self._log.begin(now))
+        elif before.log != after.log:
+            for reader in self._readers:
+                if reader.place is not None:
+                    reader.place, reader.replay = min(reader.place, self._log.end), None
 
     def publish(self) -> Batch:
-        """Moves the end to what was closed and writes it to all live readers. Never blocks in the store."""
-        # The end is published before the first write: a connection that joins meanwhile starts behind this batch.
-        start, self.end = self.end, self._next
-        ahead, self._ahead = self._ahead, []
+        """Publishes what was closed: writes it to all live readers. Does not touch the store."""
+        # The end moves before the first write: a connection that joins meanwhile begins behind this batch.
+        start, pages = self._log.publish()
         readers = list(self._live)
-        if ahead and ahead[0].count:
-            self._write(readers, start, ahead[0])
+        if pages and pages[0].count:
+            self._write_all(readers, start, pages[0])
         early, self._early = self._early, {}
         for reader in early:
             self._queue(reader)
-        return Batch(self.end.time - 1, sum(page.count for page in ahead), len(readers))
-
-    def settle(self) -> None:
-        """Notes in the store that what was published was handed over. Raises StoreUnavailable; harmless then."""
-        if self.record is not None:
-            self._store.set_delivered(self.record.log, self.end.time - 1)
-
-    def _write(self, readers: list[Reader], start: Place, page: Page) -> None:
-        for number, reader in enumerate(readers, 1):
-            if reader not in self._live:
-                pass  # it left while others were written to
-            elif not reader.idle:
-                self._fall_behind(reader, start)
-            else:
-                reader.write(page.whole)
-                if page.end < self.end:
-                    self._fall_behind(reader, page.end)
-            if number % YIELD_EVERY == 0:
-                self._pause()
-
-    def _close(self, minute: int, now: int) -> Record:
-        record = self._store.close_minute(minute)
-        if record.closed > now + MINUTE:
-            log.error(
-                'the log was closed up to %d s from now by a wrong clock: reopening it, what was due until then and '
-                'is already kept counts as delivered',
-                (record.closed - now) // 1000,
-            )
-            self._store.reopen(record.log, now)
-            record = self._store.close_minute(minute)
-        return record
-
-    def _open(self, minute: int, now: int) -> None:
-        """Begins to read the log. What fell due before is for those who join within the recovery window."""
-        self._store.open(now)
-        record = self._close(minute, now)
-        end = Place.after(minute)
-        self._restart = self._store.before(min(Place.after(record.delivered), end), end, self._replay_limit)
-        self._restart_until = now + self._recovery_window
-        self.record, self.end = record, end
-        unplaced, self._unplaced = self._unplaced, {}
-        for reader in unplaced:
-            self.join(reader, self.begin(now))
-
-    def _adopt(self, record: Record) -> None:
-        """Takes over the store's record. Where the log is a new one (reopened), reading goes on where that began."""
-        if self.record is not None and record.log != self.record.log:
-            self._pages.clear()
-            self.end = min(self.end, Place.after(record.opened))
-            self._restart = min(self._restart, self.end)
-            for reader in (*self._behind, *self._early):
-                reader.place = reader.place and min(reader.place, self.end)
-                reader.replay = None
-        self.record = record
-
-    def _read(self, place: Place, until: Place) -> Page:
-        """The page that lies behind `place`, up to `until`: from memory, else read once for all who want it."""
-        page = self._pages.find(place)
-        if page is None:
-            with self._reading:
-                page = self._pages.find(place)
-                if page is None:
-                    page = self._encode(place, until, self._store.read(place, until, PAGE))
-                    self._pages.add(page)
-        return page
-
-    def _encode(self, start: Place, until: Place, events: Sequence[Event]) -> Page:
-        packets: list[tuple[Place, bytes]] = []
-        for number, event in enumerate(events, 1):
-            packets.append((event.place, self._wire.reminder(event)))
-            if number % CURSOR_EVERY == 0:
-                packets.append((event.place, self._cursor(event.place)))
-        end = events[-1].place if len(events) == PAGE else until
-        if not events or packets[-1][0] < end:
-            packets.append((end, self._cursor(end)))
-        return Page(start, end, packets, len(events), self._wire.chunk)
-
-    def _cursor(self, place: Place) -> bytes:
-        assert self.record is not None
-        return self._wire.cursor(encode_offset(self.record.log, place))
-
-    # -- readers ------------------------------------------------------------------------------------------------
-
-    def begin(self, now: int) -> Start:
-        """The start of a connection that knows no place: what was missed over a restart, as long as that is recent."""
-        return Start(self._restart if now < self._restart_until and self._restart < self.end else None)
-
-    def resume(self, since: Since) -> Start:
-        """The start of a connection that says where it left off. Raises StoreUnavailable."""
-        if self.record is None:
-            raise StoreUnavailable('the log is not open yet')
-        place, complete = since.place, since.log in (None, self.record.log)
-        if since.id is not None:
-            event = self._store.get(since.id)
-            place, complete = (event.place, True) if event else (self.end, False)
-        if place > self.end:
-            # Another server's clock may be ahead of this one's: what it wrote, it closed.
-            if complete and place <= Place.after(self._store.record().closed):
-                return Start(place, Replay(place, 0, True))
-            return Start(self.end, Replay(self.end, 0, False))
-        end, complete = self.end, complete and place >= Place.after(self.record.purged)
-        count = self._count(place, end)
-        if count > self._replay_limit:
-            place, count, complete = self._store.before(place, end, self._replay_limit), self._replay_limit, False
-        return Start(place, Replay(end, count, complete))
+        return Batch(self._log.end.time - 1, sum(page.count for page in pages), len(readers))
 
     def join(self, reader: Reader, start: Start) -> None:
         """Gives a connection its place; from now on it gets all that lies behind that, in order. Never blocks."""
-        if self.record is None:
+        self._readers[reader] = None
+        if self._log.record is None:
             self._unplaced[reader] = None
             return
-        reader.place, reader.replay = start.place or self.end, start.replay
-        packets = [self._cursor(reader.place)]
+        reader.place, reader.replay = start.place or self._log.end, start.replay
+        packets = [self._log.cursor(reader.place)]
         if reader.replay is not None and reader.place >= reader.replay.until:
             packets.append(self._replayed(reader))
         reader.write(self._wire.chunk(packets))
@@ -277,9 +108,8 @@ class Delivery:
 
     def leave(self, reader: Reader) -> None:
         """Forgets a connection."""
-        self._live.pop(reader, None)
-        self._unplaced.pop(reader, None)
-        self._early.pop(reader, None)
+        for readers in (self._readers, self._live, self._unplaced, self._early):
+            readers.pop(reader, None)
         reader.place = None
 
     def ready(self, reader: Reader) -> None:
@@ -288,7 +118,7 @@ class Delivery:
             self._queue(reader)
 
     def step(self) -> bool:
-        """Writes one page to the reader that has waited longest; False where none waits.
+        """Writes a page to the reader that has waited longest; False where none waits.
 
         Raises StoreUnavailable, after which the reader waits again.
         """
@@ -298,23 +128,41 @@ class Delivery:
         reader.queued = False
         if reader.place is None or not reader.idle:
             return True  # gone, or `ready` will bring it back
-        record = self.record
+        record = self._log.record
         try:
-            page = self._read(reader.place, self.end)
+            page = self._log.page(reader.place)
         except StoreUnavailable:
             self._queue(reader)
             raise
-        # Reading may have blocked, and the world moved on meanwhile.
+        # Reading may have blocked, and the world may have moved on meanwhile.
         if reader.place is not None and reader.idle:
-            if self.record is record and page.start <= reader.place < page.end:
+            if self._log.record is record and page.start <= reader.place < page.end:
                 self._write_page(reader, reader.place, page)
             self._queue(reader)
         return True
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many readers there are, and how many of them are at the log's end."""
+        return {'readers': len(self._readers), 'live': len(self._live) + len(self._early)}
+
+    def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:
+        for number, reader in enumerate(readers, 1):
+            if reader not in self._live:
+                pass  # it left while others were written to
+            elif not reader.idle:
+                self._fall_behind(reader, start)
+            else:
+                reader.write(page.whole)
+                if page.end < self._log.end:
+                    self._fall_behind(reader, page.end)
+            if number % YIELD_EVERY == 0:
+                self._pause()
+
     def _write_page(self, reader: Reader, place: Place, page: Page) -> None:
-        until = min(page.end, self.end if reader.replay is None else reader.replay.until)
-        tail = [] if until == page.end else [self._cursor(until)]
-        if reader.replay is not None and until >= reader.replay.until:
+        until = min(page.end, reader.replay.until if reader.replay else self._log.end)
+        tail = [] if until == page.end else [self._log.cursor(until)]
+        if reader.replay is not None and until == reader.replay.until:
             tail.append(self._replayed(reader))
         reader.place = until
         reader.write(page.cut(place, until, *tail))
@@ -324,31 +172,19 @@ class Delivery:
         assert replay is not None
         return self._wire.replayed(replay.count, replay.complete)
 
-    def _count(self, place: Place, end: Place) -> int:
-        """How many reminders lie in `(place, end]`, counted to just above the limit; by the pages that are to be
-        written anyway, as long as they are few."""
-        count = 0
-        for _ in range(AHEAD):
-            if place >= end:
-                return count
-            page = self._read(place, end)
-            count += page.reminders(place, end)
-            place = page.end
-        return count + self._store.count(place, end, self._replay_limit + 1)
-
     def _fall_behind(self, reader: Reader, place: Place) -> None:
-        self._live.pop(reader, None)
+        del self._live[reader]
         reader.place = place
         self._queue(reader)
 
     def _queue(self, reader: Reader) -> None:
-        """Puts a reader where its place belongs: live, behind, or (another server's clock was ahead) early."""
+        """Puts a reader where its place belongs: live, behind, or (where another server was ahead) early."""
         place = reader.place
         if place is None or reader.queued:
             return
-        if place > self.end:
+        if place > self._log.end:
             self._early[reader] = None
-        elif place == self.end:
+        elif place == self._log.end:
             reader.place = None
             self._live[reader] = None
         else:

@@ -16,21 +16,31 @@ MAX_CUTS = 64
 class Page:
     """What lies in `(start, end]` of the log: packets in order, each with the place a reader has after it.
 
-    `count` is how many of them are reminders. `chunk` joins packets into what readers take.
+    `reminders` are the places of those that are reminders; `chunk` joins packets into what readers take.
     """
 
     def __init__(
-        self, start: Place, end: Place, packets: list[tuple[Place, bytes]], count: int, chunk: Callable[[list[bytes]], Any]
+        self,
+        start: Place,
+        end: Place,
+        packets: list[tuple[Place, bytes]],
+        reminders: list[Place],
+        chunk: Callable[[list[bytes]], Any],
     ) -> None:
         self.start = start
         self.end = end
-        self.count = count
+        self.count = len(reminders)
+        self._reminders = reminders
         self._places = [place for place, _ in packets]
         self._packets = [packet for _, packet in packets]
         self._chunk = chunk
         self._cuts: dict[tuple[int, int, tuple[bytes, ...]], Any] = {}
         self.size = sum(map(len, self._packets))
         self.whole = chunk(self._packets)
+
+    def reminders(self, after: Place, until: Place) -> int:
+        """How many reminders lie in `(after, until]`."""
+        return bisect_right(self._reminders, until) - bisect_right(self._reminders, after)
 
     def cut(self, after: Place, until: Place, *tail: bytes) -> Any:
         """The chunk of what lies in `(after, until]`, with the packets `tail` behind it."""

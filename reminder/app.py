@@ -1,0 +1,147 @@
+"""The composition root: builds the server from its settings, starts and stops it. Everything is wired here."""
+
+import logging
+import resource
+import time
+from typing import Any
+
+import gevent
+import socketio
+from gevent.event import Event
+from gevent.pywsgi import WSGIServer
+from gevent.threadpool import ThreadPool
+
+from reminder.commands import Commands
+from reminder.config import Config
+from reminder.errors import StartError, StoreUnavailable
+from reminder.models.store import open_store
+from reminder.scheduler import Scheduler, load_jobs
+from reminder.scheduler.clock import Clock
+from reminder.scheduler.handlers import Context, subscribe
+from reminder.services.delivery import Delivery
+from reminder.services.log import Log
+from reminder.web import Web
+from reminder.websocket.broadcast import CatchUp, SocketIOWire
+from reminder.websocket.server import SocketIOServer
+from reminder.websocket.transport import Handler
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 4_096
+"""Connections that the kernel holds until they are accepted; pywsgi's own 128 fails when all clients come at once."""
+STORE_THREADS = 4
+"""A store uses a thread for each file it writes or reads at a time."""
+SCHEDULER_LATE = 15.0
+"""Seconds without a tick after which the scheduler counts as stuck; one that waits for a database takes up to 10."""
+DRAIN = 2.0
+"""Seconds that a stopping server gives the commands that it has received."""
+LAST_TICK = 1.5
+"""Seconds that a stopping server gives a minute that is closed and not written yet."""
+
+
+class Application:
+    """A whole server. The standard library has to be patched by gevent before this is imported, by the launcher."""
+
+    def __init__(self, config: Config) -> None:
+        """Does nothing yet but build. Raises ConfigError for a database url of an unknown kind."""
+        self._config = config
+        self._threads = ThreadPool(STORE_THREADS)
+        self._clock = Clock()
+        self._store = open_store(config.database_url, self._in_thread)
+        wire = SocketIOWire()
+        self._log = Log(
+            self._store,
+            wire,
+            replay_limit=config.replay_limit,
+            recovery_window=round(config.recovery_window * 1000),
+        )
+        self._catch_up = CatchUp()
+        self._delivery = Delivery(self._log, wire, pause=lambda: gevent.sleep(0), wake=self._catch_up.wake)
+        commands = Commands(self._store, self._clock.now)
+        self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
+        self._http = WSGIServer(
+            (config.host, config.port),
+            socketio.WSGIApp(self._server, Web(self.health)),
+            backlog=BACKLOG,
+            handler_class=Handler,
+            log=None,
+            error_log=logging.getLogger('reminder.http'),
+        )
+        self._http.logger = logging.getLogger('reminder.http')
+        self._http.pre_start_hook = self._server.eio.keep_http
+        self._scheduler = Scheduler(load_jobs())
+        subscribe(
+            self._scheduler,
+            Context(self._store, self._log, self._delivery, self._clock, gevent.sleep, config.retention_days),
+        )
+        self._stopping = Event()
+        self._ticked = time.monotonic()
+        self._scheduling: gevent.Greenlet | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; of interest where the setting is 0."""
+        return int(self._http.server_port)
+
+    def start(self) -> None:
+        """Listens, and delivers from now on. A database that is not there is asked again each second.
+
+        Raises StartError where the address is taken or not to be had.
+        """
+        for warning in self._config.warnings:
+            logger.warning(warning)
+        self._raise_open_files()
+        try:
+            self._http.start()
+        except OSError as exc:
+            raise StartError(f'cannot listen on {self._config.host}:{self._config.port}: {exc.strerror}') from exc
+        self._catch_up.start(self._delivery)
+        self._scheduling = gevent.spawn(self._scheduler.run, self._wait)
+        logger.info(
+            'listening on http://%s:%d, events in %s', self._config.host, self.port, self._config.database_for_logs
+        )
+
+    def stop(self) -> None:
+        """Stops accepting, finishes what was received, closes the clients so that they connect elsewhere. Under 5 s."""
+        logger.info('stopping')
+        self._http.close()
+        self._stopping.set()
+        self._server.eio.drain(DRAIN)
+        if self._scheduling is not None:
+            self._scheduling.join(LAST_TICK)
+            self._scheduling.kill()
+            self._catch_up.stop()
+        self._server.eio.stop()
+        self._http.stop(timeout=0.5)
+        self._store.close()
+        self._threads.kill()
+        logger.info('stopped')
+
+    def health(self) -> dict[str, str]:
+        """What keeps the server from being ready, by part; {} where it is ready."""
+        problems = {}
+        try:
+            self._store.record()
+            if self._log.record is None:
+                problems['database'] = 'the log is being opened'
+        except StoreUnavailable as error:
+            logger.debug('not ready: %s', error)
+            problems['database'] = 'does not answer'
+        if time.monotonic() - self._ticked > SCHEDULER_LATE:
+            problems['scheduler'] = 'does not tick'
+        return problems
+
+    def _wait(self, seconds: float) -> bool:
+        self._ticked = time.monotonic()
+        return bool(self._stopping.wait(seconds))
+
+    def _in_thread(self, function: Any, *arguments: Any) -> Any:
+        return self._threads.apply(function, arguments)
+
+    def _raise_open_files(self) -> None:
+        """Each client is an open file: takes as many as the system allows this process."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if hard < self._config.max_connections:
+            logger.warning('MAX_CONNECTIONS is %d, but the system allows %d open files', self._config.max_connections, hard)

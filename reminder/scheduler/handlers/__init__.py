@@ -1,0 +1,30 @@
+"""Who does what when a job is due. A new job is an entry in `jobs.json`, a module here, and a line in `subscribe`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reminder.models.store import Store
+from reminder.scheduler import Scheduler
+from reminder.scheduler.clock import Clock
+from reminder.services.delivery import Delivery
+from reminder.services.log import Log
+
+
+@dataclass(frozen=True)
+class Context:
+    """What handlers work with. `sleep` takes seconds; `retention_days` is None where nothing is deleted."""
+
+    store: Store
+    log: Log
+    delivery: Delivery
+    clock: Clock
+    sleep: Callable[[float], None]
+    retention_days: int | None
+
+
+def subscribe(scheduler: Scheduler, context: Context) -> None:
+    """Subscribes all handlers."""
+    from reminder.scheduler.handlers import deliver, purge
+
+    deliver.subscribe(scheduler, context)
+    purge.subscribe(scheduler, context)

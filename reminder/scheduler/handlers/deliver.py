@@ -1,0 +1,93 @@
+"""Each minute: closes it a moment before it begins, and writes its reminders when it begins.
+
+What is late (the store was away, the machine was suspended, the clock was set forward) is closed and written at once, by
+the same steps, within a second of when that became possible.
+"""
+
+import logging
+
+from reminder.errors import StoreUnavailable
+from reminder.models.event import MINUTE, iso
+from reminder.scheduler import Scheduler
+from reminder.scheduler.handlers import Context
+from reminder.services.delivery import Batch
+from reminder.services.events import LEAD, closing
+
+logger = logging.getLogger(__name__)
+
+EARLY = 1_000
+"""ms before its minute that a minute's job may begin."""
+
+
+class Deliver:
+    """Drives the delivery by the clock."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._failing = False
+
+    def minute(self) -> None:
+        """Delivers the minute that begins within a second, or else the last one that began."""
+        self._correct_clock()
+        self._deliver((self._context.clock.now() + EARLY) // MINUTE * MINUTE)
+
+    def second(self) -> None:
+        """Delivers what is due and was not delivered in its minute."""
+        if self._context.log.due(self._context.clock.now()):
+            self._correct_clock()
+            self._deliver(closing(self._context.clock.now()))
+
+    def _correct_clock(self) -> None:
+        """Before anything is closed: a clock that is wrong must not close minutes that are still to come."""
+        clock = self._context.clock
+        try:
+            clock.correct(self._context.store.clock_offset(clock.machine()))
+        except StoreUnavailable:
+            pass  # closing will find the same, and says so
+
+    def _deliver(self, minute: int) -> None:
+        clock, delivery = self._context.clock, self._context.delivery
+        if not self._wait_until(minute - LEAD):
+            return
+        try:
+            delivery.close(minute, clock.now())
+            self._said(None)
+            # A clock that is set back now does not matter any more: what is closed is written.
+            self._wait_until(minute)
+            self._report(minute, delivery.publish())
+            self._context.log.settle()
+        except StoreUnavailable as error:
+            self._said(error)
+
+    def _wait_until(self, instant: int) -> bool:
+        """Sleeps until `instant`; False where that has come to lie further away than a job begins early."""
+        while (left := instant - self._context.clock.now()) > 0:
+            if left > EARLY:
+                return False
+            self._context.sleep(left / 1000)
+        return True
+
+    def _report(self, minute: int, batch: Batch) -> None:
+        if batch.reminders:
+            logger.info(
+                '%s: %d reminders to %d clients, written %d ms after the minute',
+                iso(minute),
+                batch.reminders,
+                batch.readers,
+                self._context.clock.now() - minute,
+            )
+
+    def _said(self, error: StoreUnavailable | None) -> None:
+        """Says once that the database is away, and once that it is back."""
+        if error is not None and not self._failing:
+            logger.error('reminders wait for the database, which is asked again each second: %s', error)
+        elif error is None and self._failing:
+            logger.info('the database is back')
+        self._failing = error is not None
+
+
+def subscribe(scheduler: Scheduler, context: Context) -> None:
+    """Subscribes to the jobs `minute` and `second`."""
+    deliver = Deliver(context)
+    scheduler.on('minute', deliver.minute)
+    scheduler.on('second', deliver.second)

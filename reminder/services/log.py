@@ -1,0 +1,201 @@
+"""One server's view of the log: closing minutes, the published end, pages, and where a connection begins.
+
+All methods run in one thread (the hub's) and may block in the store. Instants are ms since 1970, UTC.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reminder.errors import StoreUnavailable
+from reminder.models.event import MINUTE, Event, Place, Record
+from reminder.models.store import Store
+from reminder.services.events import closing
+from reminder.services.offsets import Since, encode_offset
+from reminder.services.pages import Page, Pages
+
+logger = logging.getLogger(__name__)
+
+PAGE = 1_000
+"""Reminders that are read, encoded and written together at most."""
+CURSOR_EVERY = 500
+"""Reminders between two cursors: what a client gets twice at most when its connection breaks within a page."""
+AHEAD = 8
+"""Pages made ready before their minute; what is due beyond them is read when the readers get there."""
+
+
+class Wire(Protocol):
+    """How entries of the log become packets, which the log does not look into."""
+
+    def reminder(self, event: Event) -> bytes: ...
+    def cursor(self, offset: str) -> bytes: ...
+    def replayed(self, count: int, complete: bool) -> bytes: ...
+    def chunk(self, packets: list[bytes]) -> Any:
+        """The packets in order, in the form that a reader's connection takes; made once, written to many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a resuming connection is owed: `count` reminders up to the place `until`; `complete` if none is missing."""
+
+    until: Place
+    count: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a connection begins: behind `place` (None: at the end, whatever that is then), with what it is owed."""
+
+    place: Place | None = None
+    replay: Replay | None = None
+
+
+class Log:
+    """The log as one server reads it. See the module's text."""
+
+    def __init__(self, store: Store, wire: Wire, *, replay_limit: int, recovery_window: int) -> None:
+        """`replay_limit` in reminders, `recovery_window` in ms."""
+        self._store = store
+        self._wire = wire
+        self._replay_limit = replay_limit
+        self._recovery_window = recovery_window
+        self._pages = Pages()
+        self._reading = threading.Lock()
+        self.record: Record | None = None
+        """The record as last seen; None until the store was opened."""
+        self.end = Place(0, '')
+        """The published end: nobody reads beyond it."""
+        self._closed = self.end
+        self._ahead: list[Page] = []
+        self._restart = self.end
+        self._restart_until = 0
+
+    # -- the minute ---------------------------------------------------------------------------------------------
+
+    def due(self, now: int) -> bool:
+        """Whether there is a minute to close at `now`, a log to open, or one to reopen after a step of the clock."""
+        return self.record is None or not Place.after(closing(now)) <= self.end <= Place.after(now + MINUTE)
+
+    def close(self, minute: int, now: int) -> None:
+        """Closes `minute`, durably, then reads and encodes what is due. Raises StoreUnavailable: call it again then."""
+        if self.record is None:
+            self._open(minute, now)
+        else:
+            self._adopt(self._close(minute, now))
+        self._closed = max(self.end, Place.after(minute))
+        ahead, place = [], self.end
+        while place < self._closed and len(ahead) < AHEAD:
+            ahead.append(self._page(place, self._closed))
+            place = ahead[-1].end
+        self._ahead = ahead
+
+    def publish(self) -> tuple[Place, list[Page]]:
+        """Moves the end to what was closed. Returns where it was, and the pages that are ready from there on."""
+        start, self.end = self.end, self._closed
+        ahead, self._ahead = self._ahead, []
+        return start, ahead
+
+    def settle(self) -> None:
+        """Notes in the store that what was published was handed over. Raises StoreUnavailable, which is harmless."""
+        if self.record is not None:
+            self._store.set_delivered(self.record.log, self.end.time - 1)
+
+    def _close(self, minute: int, now: int) -> Record:
+        record = self._store.close_minute(minute)
+        if record.closed > now + MINUTE:
+            logger.error(
+                'the log was closed up to %d s from now by a wrong clock: reopening it; what is already kept and due '
+                'until then counts as delivered',
+                (record.closed - now) // 1000,
+            )
+            self._store.reopen(record.log, now)
+            record = self._store.close_minute(minute)
+        return record
+
+    def _open(self, minute: int, now: int) -> None:
+        """Begins to read. What fell due before is for connections that join within the recovery window."""
+        self._store.open(now)
+        record = self._close(minute, now)
+        end = Place.after(minute)
+        self._restart = self._store.before(min(Place.after(record.delivered), end), end, self._replay_limit)
+        self._restart_until = now + self._recovery_window
+        self.record, self.end = record, end
+
+    def _adopt(self, record: Record) -> None:
+        """Takes over the store's record. Where the log is a new one (reopened), reading goes on where that began."""
+        if self.record is not None and record.log != self.record.log:
+            self._pages.clear()
+            self.end = min(self.end, Place.after(record.opened))
+            self._restart = min(self._restart, self.end)
+        self.record = record
+
+    # -- pages --------------------------------------------------------------------------------------------------
+
+    def page(self, place: Place) -> Page:
+        """The page that lies behind `place`, which is before the end. Raises StoreUnavailable."""
+        return self._page(place, self.end)
+
+    def cursor(self, place: Place) -> bytes:
+        """The packet that tells a client its offset. Only once the log is open."""
+        assert self.record is not None
+        return self._wire.cursor(encode_offset(self.record.log, place))
+
+    def _page(self, place: Place, until: Place) -> Page:
+        page = self._pages.find(place)
+        if page is None:
+            with self._reading:  # of all who want the page, one reads it
+                page = self._pages.find(place)
+                if page is None:
+                    page = self._encode(place, until, self._store.read(place, until, PAGE))
+                    self._pages.add(page)
+        return page
+
+    def _encode(self, start: Place, until: Place, events: Sequence[Event]) -> Page:
+        end = events[-1].place if len(events) == PAGE else until
+        packets: list[tuple[Place, bytes]] = []
+        for number, event in enumerate(events, 1):
+            packets.append((event.place, self._wire.reminder(event)))
+            if number % CURSOR_EVERY == 0 and event.place < end:
+                packets.append((event.place, self.cursor(event.place)))
+        packets.append((end, self.cursor(end)))
+        return Page(start, end, packets, [event.place for event in events], self._wire.chunk)
+
+    # -- where a connection begins ------------------------------------------------------------------------------
+
+    def begin(self, now: int) -> Start:
+        """The start of a connection that knows no place: what was missed over a restart, as long as that is recent."""
+        return Start(self._restart if now < self._restart_until and self._restart < self.end else None)
+
+    def resume(self, since: Since) -> Start:
+        """The start of a connection that says where it left off. Raises StoreUnavailable."""
+        if self.record is None:
+            raise StoreUnavailable('the log is not open yet')
+        place, complete = since.place, since.log in (None, self.record.log)
+        if since.id is not None:
+            event = self._store.get(since.id)
+            place, complete = (event.place, True) if event else (self.end, False)
+        if place > self.end:
+            # Another server's clock may be ahead of this one's: what it wrote, it has closed.
+            if complete and place <= Place.after(self._store.record().closed):
+                return Start(place, Replay(place, 0, True))
+            return Start(self.end, Replay(self.end, 0, False))
+        end, complete = self.end, complete and place >= Place.after(self.record.purged)
+        count = self._count(place, end)
+        if count > self._replay_limit:
+            place, count, complete = self._store.before(place, end, self._replay_limit), self._replay_limit, False
+        return Start(place, Replay(end, count, complete))
+
+    def _count(self, place: Place, end: Place) -> int:
+        """How many reminders lie in `(place, end]`, counted to just above the limit. The first pages, which are to
+        be written anyway, are counted in memory."""
+        count = 0
+        for _ in range(AHEAD):
+            if place >= end or count > self._replay_limit:
+                return count
+            page = self._page(place, end)
+            count += page.reminders(place, end)
+            place = min(page.end, end)
+        return count + self._store.count(place, end, self._replay_limit + 1)

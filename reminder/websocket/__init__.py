@@ -1,0 +1,1 @@
+"""The Socket.IO door: frames, transports, Engine.IO, Socket.IO, and the readers of the log behind it."""

@@ -1,0 +1,92 @@
+"""The one place where reminders go out: their packets, the readers behind connections, and who keeps them reading."""
+
+import json
+import logging
+
+import gevent
+from gevent.event import Event as Signal
+
+from reminder.errors import StoreUnavailable
+from reminder.models.event import Event
+from reminder.services.delivery import Delivery, Reader
+from reminder.websocket.engine import Session
+from reminder.websocket.transport import Chunk
+
+logger = logging.getLogger(__name__)
+
+RETRY = 1.0
+"""Seconds until a failing store is asked again for those who are behind."""
+
+
+def _packet(name: str, argument: object) -> bytes:
+    """A Socket.IO EVENT in an Engine.IO message: one event with one argument, in the default namespace."""
+    return b'42' + json.dumps([name, argument], separators=(',', ':')).encode()
+
+
+class SocketIOWire:
+    """What entries of the log look like to Socket.IO clients.
+
+    Official JavaScript clients (from 4.6) keep the last argument of any event as their recovery offset if it is a
+    string: so `cursor` has one, and no other event may end in one.
+    """
+
+    def reminder(self, event: Event) -> bytes:
+        return _packet('eventReminder', event.reminder())
+
+    def cursor(self, offset: str) -> bytes:
+        return _packet('cursor', offset)
+
+    def replayed(self, count: int, complete: bool) -> bytes:
+        return _packet('replayed', {'count': count, 'complete': complete})
+
+    def chunk(self, packets: list[bytes]) -> Chunk:
+        return Chunk(packets)
+
+
+class Connection(Reader):
+    """The reader behind an Engine.IO session."""
+
+    __slots__ = ('session',)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    @property
+    def idle(self) -> bool:
+        return self.session.idle
+
+    def write(self, chunk: Chunk) -> None:
+        self.session.write_chunk(chunk)
+
+
+class CatchUp:
+    """The greenlet that lets readers which are behind read on, in turn."""
+
+    def __init__(self) -> None:
+        self._signal = Signal()
+        self.wake = self._signal.set
+        """To be called when there is something to do."""
+
+    def start(self, delivery: Delivery) -> None:
+        """Begins to work."""
+        self._greenlet = gevent.spawn(self._run, delivery)
+
+    def stop(self) -> None:
+        """Ends; what was handed over is handed over."""
+        self._greenlet.kill()
+
+    def _run(self, delivery: Delivery) -> None:
+        while True:
+            self._signal.wait()
+            self._signal.clear()
+            try:
+                while delivery.step():
+                    gevent.sleep(0)
+            except StoreUnavailable as error:
+                logger.warning('clients that are behind wait: %s', error)
+                gevent.sleep(RETRY)
+                self._signal.set()
+            except Exception:
+                logger.exception('catching up failed')
+                self._signal.set()

@@ -1,0 +1,528 @@
+"""Engine.IO 4, to the letter of its protocol document, on python-engineio's server and socket classes.
+
+What is overridden and why. `Server.handle_request`: the library answers bad requests, polls of ended sessions and
+oversized payloads otherwise than the document, and names `Socket` in its code. `Socket`: its queue, writer greenlet and
+ping greenlet cost 30 KiB a client; packets are dropped silently; a queue that looks empty may still have a write under
+way. What Socket.IO's server class needs of both keeps its form: `sockets`, `send_packet`, `disconnect`, `transport`,
+`generate_id`, `on`, and the three handlers.
+"""
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+import engineio
+import engineio.socket
+import gevent
+from engineio import packet as eio_packet
+from gevent.event import Event
+
+from reminder.websocket.deadlines import Deadlines
+from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY
+from reminder.websocket.transport import Chunk, Polling, WebSocket
+
+logger = logging.getLogger(__name__)
+
+MAX_PAYLOAD = 65_536
+"""Bytes of one message, and of one POST."""
+WINDOW = 64
+"""Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
+command is done."""
+MAX_INBOX = 256
+"""Messages of one connection that wait for the window, above which nothing more is read from it. One read (64 KiB)
+may go beyond."""
+MAX_OUTBOX = 262_144
+"""Bytes that a client has not taken, above which nothing more is read from it, so that it earns no more answers."""
+UPGRADE_TIMEOUT = 10.0
+"""Seconds between a probe and the packet that ends the upgrade."""
+
+Reply = tuple[str, bytes]
+
+OK = '200 OK'
+_ERRORS = {
+    'transport': ('400 Bad Request', 0, 'Transport unknown'),
+    'session': ('400 Bad Request', 1, 'Session ID unknown'),
+    'method': ('400 Bad Request', 2, 'Bad handshake method'),
+    'request': ('400 Bad Request', 3, 'Bad request'),
+    'origin': ('403 Forbidden', 4, 'Forbidden'),
+    'version': ('400 Bad Request', 5, 'Unsupported protocol version'),
+    'size': ('413 Payload Too Large', 3, 'Payload too large'),
+    'full': ('503 Service Unavailable', 3, 'Too many connections'),
+}
+
+
+def _error(kind: str) -> Reply:
+    status, code, message = _ERRORS[kind]
+    return status, json.dumps({'code': code, 'message': message}).encode()
+
+
+class Malformed(Exception):
+    """A client sent what the protocol does not know; its session ends at once."""
+
+
+class Session(engineio.socket.Socket):  # type: ignore[misc]
+    """One Engine.IO session: its transport, its heartbeat, and the messages that wait to be handled."""
+
+    def __init__(self, server: 'Engine', sid: str) -> None:
+        # The base class's own queue and timestamps are what this class does without.
+        self.server = server
+        self.sid = sid
+        self.connected = True
+        self.upgrading = self.upgraded = self.closing = self.closed = False
+        self.session: dict[str, Any] = {}
+        self.transport: WebSocket | Polling = Polling(self)
+        self.on_idle: Callable[[], None] | None = None
+        """Called when the client has taken all that was written and can take more."""
+        self.established = False
+        """Whether Socket.IO's CONNECT was answered; until then messages are handled one by one, so that none overtakes
+        it, and the session ends if it takes too long."""
+        self._inbox: deque[str] = deque()
+        self._running = 0
+        self._paused = False
+        self._room: Event | None = None
+        self._pinged: float | None = None
+        self._stalled = False
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether what is written now would go out at once."""
+        return not self.closed and not self.upgrading and self.transport.idle
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is being handled, or its answer was not taken yet."""
+        return self._running > 0 or bool(self._inbox) or self.transport.waiting > 0
+
+    def send(self, pkt: eio_packet.Packet) -> None:
+        """Writes a packet, in order with all others. What Socket.IO's server class calls."""
+        self.write(pkt.encode().encode())
+
+    def write(self, packet: bytes) -> None:
+        """Writes an encoded packet."""
+        if not self.closed:
+            self.transport.write(packet)
+            self._watch()
+
+    def write_chunk(self, chunk: Chunk) -> None:
+        """Writes packets that were encoded for many."""
+        if not self.closed:
+            self.transport.write_chunk(chunk)
+            self._watch()
+
+    def drained(self) -> None:
+        """The transport's word that it is idle again."""
+        self._control_flow()
+        if self.on_idle is not None and self.idle:
+            self.on_idle()
+
+    def _watch(self) -> None:
+        """Sees to it that a client which takes no byte for the ping timeout is noticed before its next ping."""
+        if not self._stalled and self.upgraded and not self.transport.idle:
+            self._stalled = True
+            self.server.deadlines.after(self.server.ping_timeout, self.server.check_stalled, self.sid)
+
+    def check_stalled(self) -> None:
+        """Ends the session if the client has not taken a byte for the ping timeout."""
+        self._stalled = False
+        if self.transport.idle:
+            return
+        if time.monotonic() - self.transport.progress >= self.server.ping_timeout:
+            self._end(self.server.reason.PING_TIMEOUT, POLICY)
+        else:
+            self._watch()
+
+    # -- heartbeat ----------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Asks for a sign of life."""
+        self._pinged = time.monotonic()
+        self.write(b'2')
+        self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
+
+    def check_pong(self, pinged: float) -> None:
+        """Ends the session if that ping was not answered and no other byte moved since."""
+        if self._pinged != pinged:
+            return
+        if self.upgraded and (self._paused or not self.transport.idle and self.transport.progress > pinged):
+            # Its pong waits behind what it is still reading, or what it sent before is still being worked on.
+            self._pinged = time.monotonic()
+            self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
+        else:
+            self._end(self.server.reason.PING_TIMEOUT, POLICY)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def received(self, packet: str) -> None:
+        """Takes a packet from the client. Never blocks."""
+        try:
+            self._receive(packet)
+        except Malformed as error:
+            self.malformed(error)
+
+    def malformed(self, error: Exception) -> None:
+        """Ends the session at once: its client does not speak the protocol."""
+        logger.debug('session %s ends: %s', self.sid, error)
+        self._end(self.server.reason.TRANSPORT_ERROR, POLICY)
+
+    def lost(self) -> None:
+        """The transport's word that the client is gone."""
+        self._end(self.server.reason.TRANSPORT_CLOSE)
+
+    def _receive(self, packet: str) -> None:
+        kind = packet[:1]
+        if kind == '4':
+            self._inbox.append(packet[1:])
+            if self._running < (WINDOW if self.established else 1):
+                self._running += 1
+                gevent.spawn(self._work)
+            self._control_flow()
+        elif packet == '3':
+            if self._pinged is not None:
+                self._pinged = None
+                self.server.deadlines.after(self.server.ping_interval, self.server.ping, self.sid)
+        elif packet == '1':
+            self._end(self.server.reason.CLIENT_DISCONNECT)
+        elif packet != '6':
+            raise Malformed('unknown packet')
+
+    def _work(self) -> None:
+        """Handles messages until none waits."""
+        try:
+            while self._inbox and not self.closed:
+                self.server.handle_message(self, self._inbox.popleft())
+                self._control_flow()
+        finally:
+            self._running -= 1
+
+    def _control_flow(self) -> None:
+        """Stops reading from a client that is ahead of its own commands or does not read their answers."""
+        paused = len(self._inbox) > MAX_INBOX or self.transport.waiting > MAX_OUTBOX
+        if paused != self._paused:
+            self._paused = paused
+            self.transport.pause(paused)
+            if self._room is not None and not paused:
+                self._room.set()
+
+    # -- HTTP ---------------------------------------------------------------------------------------------------
+
+    def get(self) -> Reply:
+        """Answers a long-polling GET."""
+        transport = self.transport
+        if not isinstance(transport, Polling):
+            return _error('request')
+        if self.upgrading:
+            return OK, b'6'  # packets wait for the WebSocket
+        if transport.polled:
+            self._end(self.server.reason.TRANSPORT_ERROR)
+            return _error('request')
+        payload = transport.poll(self.server.ping_interval + self.server.ping_timeout)
+        return OK, payload or (b'1' if self.closed and self.server.stopping else b'6')
+
+    def post(self, body: bytes) -> Reply:
+        """Takes a long-polling POST."""
+        if self.upgraded:
+            return _error('request')
+        try:
+            packets = body.decode().split('\x1e')
+            for packet in packets:
+                if not self.closed:
+                    self._receive(packet)
+        except (Malformed, UnicodeDecodeError):
+            self._end(self.server.reason.TRANSPORT_ERROR)
+            return _error('request')
+        self.transport.progress = time.monotonic()
+        while self._paused and not self.closed:
+            self._room = Event()
+            self._room.wait(self.server.ping_timeout)
+        return OK, b'ok'
+
+    # -- WebSocket ----------------------------------------------------------------------------------------------
+
+    def attach(self, sock: Any, buffered: bytes) -> None:
+        """Begins on a WebSocket."""
+        self.upgraded = True
+        self.transport = WebSocket(sock, MAX_PAYLOAD, self)
+        self.write(self.server.open_packet(self.sid, []))
+        self.transport.start(buffered)
+
+    def upgrade(self, transport: WebSocket) -> None:
+        """Moves to a WebSocket, with the packets that wait."""
+        waiting, self.transport = self.transport, transport
+        self.upgraded, self.upgrading = True, False
+        transport.owner = self
+        assert isinstance(waiting, Polling)
+        payload = waiting.take()
+        waiting.close()
+        if payload:
+            self.write_chunk(Chunk(payload.split(b'\x1e')))
+        if transport.idle:
+            self.drained()
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Ends the session; the signature is the base class's. Never waits."""
+        self._end(reason or self.server.reason.SERVER_DISCONNECT, GOING_AWAY if self.server.stopping else NORMAL)
+
+    def _end(self, reason: str, code: int = NORMAL) -> None:
+        if self.closed:
+            return
+        self.closing = self.closed = True
+        self.on_idle = None
+        self._inbox.clear()
+        if self._room is not None:
+            self._room.set()
+        self.transport.close(code)
+        self.server.forget(self, reason)
+
+
+class Probe:
+    """A WebSocket that a polling client tries before it moves to it."""
+
+    def __init__(self, session: Session, sock: Any, buffered: bytes) -> None:
+        self._session = session
+        self._transport = WebSocket(sock, MAX_PAYLOAD, self)
+        self._answered = False
+        session.server.deadlines.after(UPGRADE_TIMEOUT, self._give_up)
+        self._transport.start(buffered)
+
+    def received(self, packet: str) -> None:
+        """Takes the packets of an upgrade: a ping, then the word to move."""
+        session = self._session
+        if packet == '2probe' and not self._answered and not session.upgrading and not session.closed:
+            self._answered = session.upgrading = True
+            self._transport.write(b'3probe')
+            # Ends a GET that waits; the client stops polling once it is answered.
+            if isinstance(session.transport, Polling) and session.transport.polled:
+                session.transport.write(b'6')
+        elif packet == '5' and self._answered and not session.closed:
+            session.upgrade(self._transport)
+        else:
+            self._give_up()
+
+    def drained(self) -> None:
+        """Nothing waits for it."""
+
+    def lost(self) -> None:
+        """The client gave the WebSocket up, and goes on polling."""
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._transport.owner is not self:
+            return  # the session has moved to it
+        self._transport.close(POLICY)
+        if self._answered:
+            self._answered = self._session.upgrading = False
+            self._session.drained()
+
+
+class Engine(engineio.Server):  # type: ignore[misc]
+    """The Engine.IO server: handshakes, requests, and the sessions by their ids."""
+
+    def __init__(self, *, max_connections: int, origins: Sequence[str], **options: Any) -> None:
+        """`origins`: other origins than the server's own whose pages may connect; '*' among them means any."""
+        super().__init__(async_mode='gevent', monitor_clients=False, **options)
+        self.sockets: dict[str, Session]
+        self.max_connections = max_connections
+        self.origins = frozenset(origins)
+        self.deadlines = Deadlines()
+        self.stopping = False
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The WSGI application."""
+        if environ['REQUEST_METHOD'] == 'OPTIONS' and self._origin_allowed(environ):
+            status, body = '204 No Content', b''
+        else:
+            refusal = self._refusal(environ)
+            if refusal is None and 'wsgi.websocket' in environ:
+                self._serve_websocket(environ)
+                return []
+            status, body = refusal or self._serve_polling(environ)
+        headers = [
+            ('Content-Type', 'text/plain; charset=UTF-8' if status == OK else 'application/json'),
+            ('Content-Length', str(len(body))),
+            ('Cache-Control', 'no-store'),
+            *self._cors(environ),
+        ]
+        start_response(status, headers)
+        return [body]
+
+    def keep_http(self, handler: Any) -> bool:
+        """gevent-websocket's `pre_start_hook`: whether a request is answered by HTTP, as it is no upgrade or refused."""
+        environ = handler.environ
+        return (
+            'HTTP_UPGRADE' not in environ
+            or not environ['PATH_INFO'].startswith('/socket.io/')
+            or self._refusal(environ) is not None
+        )
+
+    def _refusal(self, environ: dict[str, Any]) -> Reply | None:
+        """What is wrong with a request, in the order of the protocol document's checks."""
+        if not self._origin_allowed(environ):
+            return _error('origin')
+        query, method = _query(environ), environ['REQUEST_METHOD']
+        upgrade = environ.get('HTTP_UPGRADE', '').lower() == 'websocket'
+        transport, sid = query.get('transport'), query.get('sid')
+        if transport not in self.transports:
+            return _error('transport')
+        if query.get('EIO') != '4':
+            return _error('version')
+        if method not in ('GET', 'POST') or (method == 'POST' and (sid is None or upgrade)):
+            return _error('method')
+        if upgrade != (transport == 'websocket'):
+            return _error('request')
+        if sid is None:
+            return _error('full') if len(self.sockets) >= self.max_connections or self.stopping else None
+        session = self.sockets.get(sid)
+        if session is None:
+            return _error('session')
+        return _error('request') if session.upgraded or (upgrade and session.upgrading) else None
+
+    def _serve_websocket(self, environ: dict[str, Any]) -> None:
+        sock, buffered = environ['wsgi.websocket']
+        sid = _query(environ).get('sid')
+        if sid is None:
+            self._create(environ).attach(sock, buffered)
+        else:
+            Probe(self.sockets[sid], sock, buffered)
+
+    def _serve_polling(self, environ: dict[str, Any]) -> Reply:
+        sid = _query(environ).get('sid')
+        if sid is None:
+            return OK, self.open_packet(self._create(environ).sid, ['websocket'])
+        session = self.sockets[sid]
+        if environ['REQUEST_METHOD'] == 'GET':
+            return session.get()
+        length = environ.get('CONTENT_LENGTH') or '0'
+        if not length.isdecimal():
+            return _error('request')
+        return session.post(environ['wsgi.input'].read(int(length))) if int(length) <= MAX_PAYLOAD else _error('size')
+
+    def _create(self, environ: dict[str, Any]) -> Session:
+        session = Session(self, self.generate_id())
+        self.sockets[session.sid] = session
+        # Kept for as long as the connection: only what is asked for later, as a whole environ weighs 10 KiB.
+        self.handlers['connect'](session.sid, {'REMOTE_ADDR': environ.get('REMOTE_ADDR', '')})
+        self.deadlines.after(self.ping_interval, self.ping, session.sid)
+        self.deadlines.after(self.ping_interval + self.ping_timeout, self.check_established, session.sid)
+        return session
+
+    def open_packet(self, sid: str, upgrades: list[str]) -> bytes:
+        """The first packet of a session."""
+        handshake = {
+            'sid': sid,
+            'upgrades': upgrades,
+            'pingInterval': round(self.ping_interval * 1000),
+            'pingTimeout': round(self.ping_timeout * 1000),
+            'maxPayload': MAX_PAYLOAD,
+        }
+        return b'0' + json.dumps(handshake, separators=(',', ':')).encode()
+
+    # -- origins ------------------------------------------------------------------------------------------------
+
+    def _origin_allowed(self, environ: dict[str, Any]) -> bool:
+        """Same origin means the same host and port: TLS may end at a proxy, so the scheme says nothing."""
+        origin = environ.get('HTTP_ORIGIN')
+        return (
+            origin is None
+            or '*' in self.origins
+            or origin in self.origins
+            or origin.partition('://')[2] == environ.get('HTTP_HOST')
+        )
+
+    def _cors(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
+        origin = environ.get('HTTP_ORIGIN')
+        if origin is None or not self._origin_allowed(environ):
+            return []
+        if '*' in self.origins:
+            headers = [('Access-Control-Allow-Origin', '*')]
+        else:
+            headers = [
+                ('Access-Control-Allow-Origin', origin),
+                ('Access-Control-Allow-Credentials', 'true'),
+                ('Vary', 'Origin'),
+            ]
+        if environ['REQUEST_METHOD'] == 'OPTIONS':
+            headers += [
+                ('Access-Control-Allow-Methods', 'GET, POST'),
+                ('Access-Control-Allow-Headers', environ.get('HTTP_ACCESS_CONTROL_REQUEST_HEADERS', 'content-type')),
+                ('Access-Control-Max-Age', '600'),
+            ]
+        return headers
+
+    # -- sessions -----------------------------------------------------------------------------------------------
+
+    def handle_message(self, session: Session, message: str) -> None:
+        """Hands a message to Socket.IO; one that it does not understand ends the session."""
+        try:
+            self.handlers['message'](session.sid, message)
+        except (ValueError, RecursionError) as error:
+            session.malformed(error)
+        except Exception:
+            logger.exception('session %s ends: a message could not be handled', session.sid)
+            session.close(reason=self.reason.TRANSPORT_ERROR)
+
+    def send_packet(self, sid: str, pkt: eio_packet.Packet) -> None:
+        """Sends a packet, in order; one to a session that has ended goes nowhere."""
+        session = self.sockets.get(sid)
+        if session is not None:
+            session.send(pkt)
+
+    def forget(self, session: Session, reason: str) -> None:
+        """Lets go of a session that has ended."""
+        self.sockets.pop(session.sid, None)
+        self.handlers['disconnect'](session.sid, reason)
+
+    def drain(self, timeout: float) -> None:
+        """Takes no more new sessions or packets, and gives those that were received `timeout` seconds to be answered."""
+        self.stopping = True
+        for session in list(self.sockets.values()):
+            session.transport.pause(True)
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and any(session.busy for session in self.sockets.values()):
+            gevent.sleep(0.01)
+
+    def stop(self) -> None:
+        """Ends all sessions, in the way that makes clients connect again."""
+        for session in list(self.sockets.values()):
+            session.close()
+        self.deadlines.close()
+
+    # -- deadlines, by id so that an ended session is not kept for them ---------------------------------------------
+
+    def ping(self, sid: str) -> None:
+        """A session's ping is due."""
+        if sid in self.sockets:
+            self.sockets[sid].ping()
+
+    def check_pong(self, sid: str, pinged: float) -> None:
+        """The answer to a session's ping is due."""
+        if sid in self.sockets:
+            self.sockets[sid].check_pong(pinged)
+
+    def check_stalled(self, sid: str) -> None:
+        """A client that let bytes wait should have taken some."""
+        if sid in self.sockets:
+            self.sockets[sid].check_stalled()
+
+    def check_established(self, sid: str) -> None:
+        """A client that connected should have said CONNECT."""
+        if sid in self.sockets and not self.sockets[sid].established:
+            self.sockets[sid].close(reason=self.reason.TRANSPORT_ERROR)
+
+
+def _query(environ: dict[str, Any]) -> dict[str, str]:
+    """The first value of each parameter."""
+    try:
+        fields = parse_qs(environ.get('QUERY_STRING', ''), keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}

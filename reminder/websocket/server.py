@@ -1,0 +1,164 @@
+"""Socket.IO 5 on python-socketio's server class: it parses, calls the command table or gives a connection its place in
+the log, and answers. It decides nothing else.
+
+What is overridden and why. The packet class: the library evaluates any digits and JSON for any type, and collects binary
+attachments, which no command takes. The message handler (registered through the library's public `on`): answers to CONNECT
+carry a `pid`, unknown namespaces and reserved event names are answered as the protocol document says. The manager: it
+searches every room for each client that leaves.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import socketio
+from socketio import packet as sio_packet
+
+from reminder.commands import Commands
+from reminder.config import Config
+from reminder.errors import InvalidInput, StoreUnavailable
+from reminder.services.delivery import Delivery
+from reminder.services.log import Log
+from reminder.websocket import recovery
+from reminder.websocket.broadcast import Connection
+from reminder.websocket.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_HEAD = re.compile(r'([0-4])(?:(/[^,]*)(?:,|$))?([0-9]{0,15})', re.ASCII)
+_RESERVED = {'connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener'}
+
+
+class Packet(sio_packet.Packet):  # type: ignore[misc]
+    """A Socket.IO packet of the types that this server takes and sends: all but the binary ones."""
+
+    uses_binary_events = False
+    json = json
+
+    def decode(self, encoded_packet: str) -> int:
+        """Parses strictly. Raises ValueError (or RecursionError, by JSON) for anything that the protocol does not know."""
+        head = _HEAD.match(encoded_packet)
+        if head is None:
+            raise ValueError('no packet of a known type')
+        text = encoded_packet[head.end() :]
+        self.packet_type = int(head[1])
+        self.namespace = head[2].partition('?')[0] if head[2] else '/'
+        self.id = int(head[3]) if head[3] else None
+        self.data = json.loads(text) if text else None
+        if not self._is_valid(bool(text)):
+            raise ValueError('the data does not fit the type')
+        return 0
+
+    def _is_valid(self, has_data: bool) -> bool:
+        data = self.data
+        if self.packet_type == sio_packet.CONNECT:
+            return self.id is None and (not has_data or isinstance(data, dict))
+        if self.packet_type == sio_packet.DISCONNECT:
+            return self.id is None and not has_data
+        if self.packet_type == sio_packet.EVENT:
+            return isinstance(data, list) and len(data) > 0 and isinstance(data[0], str) and data[0] not in _RESERVED
+        return self.packet_type == sio_packet.ACK and self.id is not None and isinstance(data, list)
+
+
+class Manager(socketio.Manager):  # type: ignore[misc]
+    """Who is connected, without rooms: whom a reminder goes to is the log's readers' own business."""
+
+    def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
+        """Every client would have a room of its own, all of which are searched when it leaves."""
+        if room != sid:
+            super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
+
+
+def _quiet_logger(name: str) -> logging.Logger:
+    """The library says each packet at level info, with its content."""
+    library = logging.getLogger(f'reminder.{name}')
+    library.setLevel(logging.WARNING)
+    return library
+
+
+class SocketIOServer(socketio.Server):  # type: ignore[misc]
+    """The server that clients talk to."""
+
+    def __init__(self, config: Config, commands: Commands, log: Log, delivery: Delivery, now: Callable[[], int]) -> None:
+        super().__init__(
+            client_manager=Manager(),
+            serializer=Packet,
+            logger=_quiet_logger('socketio'),
+            engineio_logger=_quiet_logger('engineio'),
+            # The session's window has put each message into a greenlet of its own.
+            async_handlers=False,
+            ping_interval=config.ping_interval,
+            ping_timeout=config.ping_timeout,
+            max_connections=config.max_connections,
+            origins=config.cors_origins,
+        )
+        self.eio: Engine
+        self._commands = commands
+        self._log = log
+        self._delivery = delivery
+        self._now = now
+        self._connections: dict[str, Connection] = {}
+        self.eio.on('message', self._receive)
+        self.on('command', self._command)
+        self.on('disconnect', self._left)
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    def _command(self, sid: str, *arguments: Any) -> dict[str, Any]:
+        """Answers a command, whatever and however many arguments it came with."""
+        return self._commands.run(arguments[0] if arguments else None)
+
+    def _receive(self, eio_sid: str, message: str) -> None:
+        """Takes a Socket.IO packet. Raises ValueError for one that ends the session."""
+        packet = self.packet_class(encoded_packet=message)
+        connected = self.manager.sid_from_eio_sid(eio_sid, packet.namespace) is not None
+        if packet.packet_type == sio_packet.CONNECT:
+            if connected:
+                raise ValueError('connected already')
+            self._join(eio_sid, packet)
+        elif not connected:
+            raise ValueError('not connected to the namespace')
+        elif packet.packet_type == sio_packet.EVENT:
+            self._handle_event(eio_sid, packet.namespace, packet.id, packet.data)
+        elif packet.packet_type == sio_packet.DISCONNECT:
+            self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
+
+    def _join(self, eio_sid: str, packet: Packet) -> None:
+        """Answers CONNECT and gives the connection its place in the log."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is None:
+            return
+        if packet.namespace != '/':
+            self._refuse(eio_sid, packet.namespace, 'Invalid namespace')
+            return
+        try:
+            start, pid = recovery.start(self._log, packet.data, self._now())
+        except InvalidInput as error:
+            self._refuse(eio_sid, packet.namespace, str(error))
+            return
+        except StoreUnavailable:
+            # A refusal would tell the client to give up; a closed connection, to come back and ask again.
+            session.close(reason=self.reason.TRANSPORT_ERROR)
+            return
+        if session.closed:
+            return
+        sid = self.manager.connect(eio_sid, packet.namespace)
+        self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT, {'sid': sid, 'pid': pid}))
+        connection = self._connections[sid] = Connection(session)
+        session.on_idle = partial(self._delivery.ready, connection)
+        session.established = True
+        self._delivery.join(connection, start)
+
+    def _refuse(self, eio_sid: str, namespace: str, message: str) -> None:
+        self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT_ERROR, {'message': message}, namespace))
+
+    def _left(self, sid: str, reason: str) -> None:
+        """A client disconnected, or its connection broke."""
+        connection = self._connections.pop(sid, None)
+        if connection is not None:
+            connection.session.on_idle = None
+            self._delivery.leave(connection)

@@ -1,0 +1,307 @@
+"""Transports: how packets get to a client and back, over a WebSocket or over long-polling.
+
+A WebSocket's socket leaves pywsgi and gevent-websocket after the handshake: two watchers of the hub's loop serve it, so
+that an idle client costs neither a greenlet nor a buffer, and one outbox, which alone knows whether the socket is idle,
+keeps all that is written in order.
+"""
+
+import errno
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gevent
+from gevent import monkey
+from gevent.event import Event
+from geventwebsocket.handler import WebSocketHandler
+
+from reminder.websocket.frames import BINARY, CLOSE, NORMAL, PING, PONG, TEXT, FrameError, FrameParser, close_frame, frame
+
+RECEIVE = 65_536
+LINGER = 2.0
+"""Seconds that a closed WebSocket waits for the client's end, so that the close frame is read before a reset."""
+
+_RawSocket = monkey.get_original('socket', 'socket')
+
+
+class Chunk:
+    """Packets that are ready to be written: as WebSocket frames, and as one long-polling payload when one asks."""
+
+    __slots__ = ('_payload', 'frames', 'packets')
+
+    def __init__(self, packets: list[bytes]) -> None:
+        self.packets = packets
+        self.frames = b''.join([frame(packet) for packet in packets])
+        self._payload: bytes | None = None
+
+    @property
+    def payload(self) -> bytes:
+        if self._payload is None:
+            self._payload = b'\x1e'.join(self.packets)
+        return self._payload
+
+
+class Owner(Protocol):
+    """Who is told what happens on a transport. Called in the hub: must not block."""
+
+    def received(self, packet: str) -> None: ...
+    def drained(self) -> None:
+        """All that was written has been taken; only after something had to wait."""
+
+    def lost(self) -> None:
+        """The transport has ended, by the client or by an error."""
+
+
+class WebSocket:
+    """A client's socket, speaking WebSocket. `progress` is when it last took or gave a byte (monotonic seconds)."""
+
+    name = 'websocket'
+    __slots__ = ('_closing', '_outbox', '_parser', '_reading', '_sock', '_writing', 'owner', 'progress', 'waiting')
+
+    def __init__(self, sock: Any, max_message: int, owner: Owner) -> None:
+        self._sock = sock
+        self._parser = FrameParser(max_message)
+        self._outbox: deque[bytes | memoryview] = deque()
+        self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
+        self._writing: Any = None
+        self._closing = False
+        self.owner = owner
+        self.progress = time.monotonic()
+        self.waiting = 0
+        """Bytes that the client has not taken yet."""
+
+    def start(self, buffered: bytes) -> None:
+        """Begins to read, with what the HTTP layer had read already."""
+        self._reading.start(self._readable)
+        if buffered:
+            self._take(buffered)
+
+    @property
+    def idle(self) -> bool:
+        return not self._outbox and not self._closing
+
+    def write(self, packet: bytes) -> None:
+        self._send(frame(packet))
+
+    def write_chunk(self, chunk: Chunk) -> None:
+        self._send(chunk.frames)
+
+    def pause(self, paused: bool) -> None:
+        """Stops or goes on reading; what is not read makes the client wait, by TCP."""
+        if self._closing:
+            return
+        if paused:
+            self._reading.stop()
+        elif not self._reading.active:
+            self._reading.start(self._readable)
+
+    def close(self, code: int = NORMAL) -> None:
+        """Sends a close frame behind what waits, then ends. The owner is not told."""
+        if self._closing:
+            return
+        self._send(close_frame(code))
+        self._closing = True
+        if self._sock is None:
+            return
+        self._parser = None  # type: ignore[assignment]  # what comes now is read and thrown away
+        if not self._reading.active:
+            self._reading.start(self._readable)
+        if not self._outbox:
+            self._shutdown()
+        gevent.spawn_later(LINGER, self.abort)
+
+    def abort(self) -> None:
+        """Ends at once. The owner is not told."""
+        self._closing = True
+        self._outbox.clear()
+        if self._sock is None:
+            return
+        # The watchers go first: libev ends the process over a watcher whose descriptor is closed.
+        for watcher in (self._reading, self._writing):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self._sock.close()
+        self._sock = None
+
+    def _send(self, data: bytes) -> None:
+        if self._sock is None or self._closing:
+            return
+        if self._outbox:
+            self._outbox.append(data)
+            self.waiting += len(data)
+            return
+        sent = self._try_send(data)
+        if sent < 0 or sent == len(data):
+            return
+        self._outbox.append(memoryview(data)[sent:])
+        self.waiting = len(data) - sent
+        if self._writing is None:
+            self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
+        self._writing.start(self._writable)
+
+    def _try_send(self, data: bytes | memoryview) -> int:
+        """How many bytes the socket took; -1 when it is lost."""
+        try:
+            return self._sock.send(data)  # type: ignore[no-any-return]
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._lost()
+            return -1
+
+    def _writable(self) -> None:
+        while self._outbox:
+            sent = self._try_send(self._outbox[0])
+            if sent < 0:
+                return
+            if sent:
+                self.progress = time.monotonic()
+                self.waiting -= sent
+            if sent < len(self._outbox[0]):
+                self._outbox[0] = memoryview(self._outbox[0])[sent:]
+                return
+            self._outbox.popleft()
+        self._writing.stop()
+        if self._closing:
+            self._shutdown()
+        else:
+            self.owner.drained()
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b''
+        if not data:
+            self._lost()
+        elif not self._closing:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self.progress = time.monotonic()
+        try:
+            for opcode, payload in self._parser.feed(data):
+                if opcode == TEXT:
+                    self.owner.received(payload)  # type: ignore[arg-type]
+                elif opcode == BINARY:
+                    raise FrameError(1003, 'no packet is binary')
+                elif opcode == PING:
+                    self._send(frame(payload, PONG))  # type: ignore[arg-type]
+                elif opcode == CLOSE:
+                    self.close(NORMAL)
+                    self.owner.lost()
+                if self._closing:
+                    return
+        except FrameError as error:
+            self.close(error.code)
+            self.owner.lost()
+
+    def _lost(self) -> None:
+        closing, _ = self._closing, self.abort()
+        if not closing:
+            self.owner.lost()
+
+    def _shutdown(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+
+
+class Polling:
+    """Long-polling: packets wait until a GET fetches them."""
+
+    name = 'polling'
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.progress = time.monotonic()
+        self.waiting = 0
+        self._outbox: list[bytes] = []
+        self._poll: Event | None = None
+
+    @property
+    def idle(self) -> bool:
+        return self._poll is not None and not self._outbox
+
+    @property
+    def polled(self) -> bool:
+        """Whether a GET waits."""
+        return self._poll is not None
+
+    def write(self, packet: bytes) -> None:
+        self._outbox.append(packet)
+        self.waiting += len(packet)
+        if self._poll is not None:
+            self._poll.set()
+
+    def write_chunk(self, chunk: Chunk) -> None:
+        self.write(chunk.payload)
+
+    def poll(self, timeout: float) -> bytes:
+        """What a GET is answered with: waits up to `timeout` seconds for packets; empty when none came."""
+        self.progress = time.monotonic()
+        if not self._outbox:
+            self._poll = poll = Event()
+            try:
+                self.owner.drained()
+                poll.wait(timeout)
+            finally:
+                self._poll = None
+        return self.take()
+
+    def take(self) -> bytes:
+        """All packets that wait, as one payload."""
+        payload = b'\x1e'.join(self._outbox)
+        self._outbox.clear()
+        self.waiting = 0
+        return payload
+
+    def close(self, code: int = NORMAL) -> None:
+        """Ends a GET that waits, with what there is."""
+        if self._poll is not None:
+            self._poll.set()
+
+    abort = close
+
+    def pause(self, paused: bool) -> None:
+        """A POST waits by itself, see the session's."""
+
+
+class Handler(WebSocketHandler):  # type: ignore[misc]
+    """pywsgi's and gevent-websocket's handler, which hands a WebSocket's socket over instead of serving it."""
+
+    def handle(self) -> None:
+        """Serves a connection. An answer's headers and body are two writes, which Nagle would hold 40 ms apart."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().handle()
+
+    def log_request(self) -> None:
+        """Polls are not worth a line each."""
+
+    def run_websocket(self) -> None:
+        """Calls the application with the raw socket and what was read ahead, as `environ['wsgi.websocket']`."""
+        sock, self.socket = self.socket, None
+        sock.settimeout(0)  # so that peek() cannot wait
+        buffered = self.rfile.peek()
+        raw = _RawSocket(fileno=sock.detach())
+        raw.setblocking(False)
+        # gevent-websocket would send a CLOSE when its own object is collected.
+        self.websocket.closed, self.websocket = True, None
+        self.environ['wsgi.websocket'] = (raw, buffered)
+        try:
+            self.application(self.environ, _no_response)
+        except BaseException:
+            raw.close()
+            raise
+
+
+def _no_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+    """The response was sent with the handshake."""
+    return lambda data: None
