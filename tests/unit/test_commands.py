@@ -1,0 +1,162 @@
+"""The table of commands: every message is answered with an envelope, whatever is in it and whatever fails."""
+
+import json
+import logging
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+import pytz
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reminder.commands import Commands
+from reminder.errors import MinuteClosed, StoreUnavailable
+from reminder.models.event import MINUTE, Event
+from reminder.models.store import Store
+
+NOW = 1_606_651_230_000  # 2020-11-29 12:00:30 UTC
+DATA = {'eventName': 'tea', 'timeZone': 'Asia/Kolkata', 'time': '2020-11-30 04:00'}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def store() -> Any:
+    return create_autospec(Store, instance=True)
+
+
+@pytest.fixture
+def commands(store: Any) -> Commands:
+    return Commands(store, lambda: NOW)
+
+
+def schedule(data: object) -> dict[str, object]:
+    return {'command': 'scheduleEvent', 'data': data}
+
+
+def test_all_time_zones_are_answered_with_and_without_data(commands: Commands) -> None:
+    for message in ({}, {'data': None}, {'data': {'x': 1}}, {'data': [5]}):
+        answer = commands.run({'command': 'getAllTimeZones', **message})
+        assert answer == {'status': 'success', 'response': sorted(pytz.all_timezones)}
+
+
+def test_a_scheduled_event_is_kept_and_acked(commands: Commands, store: Any) -> None:
+    answer = commands.run(schedule(DATA))
+    (event,) = store.add.call_args.args
+    assert event == Event(event.id, 'tea', NOW - 30_000 + 630 * MINUTE, '2020-11-30 04:00', 'Asia/Kolkata')
+    assert answer == {
+        'status': 'success',
+        'response': {'name': 'tea', 'time': '2020-11-29T22:30:00.000Z', '_id': event.id},
+    }
+
+
+def test_a_warning_stands_beside_the_response(commands: Commands) -> None:
+    answer = commands.run(schedule(DATA | {'timeZone': 'Europe/Berlin', 'time': '2021-03-28 02:30'}))
+    assert answer.keys() == {'status', 'response', 'warning'}
+    assert answer['response']['time'] == '2021-03-28T01:30:00.000Z'
+    assert '2021-03-28 03:30' in answer['warning']
+
+
+@pytest.mark.parametrize(
+    'message', [None, True, 0, 1.5, '', 'scheduleEvent', [], ['scheduleEvent'], {}, {'data': DATA}, {'Command': 'x'}]
+)
+def test_a_message_without_a_command_is_invalid(commands: Commands, message: object) -> None:
+    answer = commands.run(message)
+    assert answer == {'status': 'failure', 'error': "Invalid message passed: an object with a 'command' is required"}
+
+
+@pytest.mark.parametrize('command', [None, ''])
+def test_an_empty_command_is_none(commands: Commands, command: object) -> None:
+    assert 'Invalid message passed' in commands.run({'command': command})['error']
+
+
+@pytest.mark.parametrize(
+    'command',
+    ['x', 'scheduleevent', ' scheduleEvent', '__init__', 'run', True, 5, 1.5, [], ['x'], {}, {'a': 1}, '\ud800'],
+)
+def test_a_command_that_is_not_in_the_table_is_not_recognized(commands: Commands, command: object) -> None:
+    assert commands.run({'command': command, 'data': DATA}) == {'status': 'failure', 'error': 'un-recognized command'}
+
+
+@pytest.mark.parametrize('message', [{'command': 'scheduleEvent'}, schedule(None), schedule([DATA])])
+def test_an_event_needs_data(commands: Commands, store: Any, message: object) -> None:
+    assert commands.run(message) == {'status': 'failure', 'error': "'eventName' is required"}
+    store.add.assert_not_called()
+
+
+def test_invalid_input_is_not_kept(commands: Commands, store: Any) -> None:
+    answer = commands.run(schedule(DATA | {'time': '2020-11-29 17:30'}))
+    assert answer == {'status': 'failure', 'error': "time='2020-11-29 17:30' should be in future"}
+    store.add.assert_not_called()
+
+
+def test_a_minute_that_was_closed_meanwhile_is_past(commands: Commands, store: Any) -> None:
+    store.add.side_effect = MinuteClosed
+    answer = commands.run(schedule(DATA))
+    assert answer == {'status': 'failure', 'error': "time='2020-11-30 04:00' should be in future"}
+
+
+def test_a_missing_database_is_answered_in_plain_words(commands: Commands, store: Any) -> None:
+    store.add.side_effect = StoreUnavailable('mongo-7.internal: connection refused')
+    answer = commands.run(schedule(DATA))
+    assert answer.keys() == {'status', 'error'}
+    assert 'try again' in answer['error']
+    assert 'mongo' not in answer['error']
+
+
+def test_after_a_missing_database_the_next_command_works(commands: Commands, store: Any) -> None:
+    store.add.side_effect = [StoreUnavailable('away'), None]
+    assert [commands.run(schedule(DATA))['status'] for _ in range(2)] == ['failure', 'success']
+
+
+def test_a_defect_is_logged_with_its_traceback_and_answered(
+    commands: Commands, store: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given an error that repeats what it was given, then the event's name is in no record above debug."""
+    store.add.side_effect = lambda event: {}[event.name]
+    with caplog.at_level(logging.DEBUG):
+        answer = commands.run(schedule(DATA | {'eventName': 'a private matter'}))
+    assert answer == {'status': 'failure', 'error': 'internal error'}
+    error, debug = caplog.records
+    assert error.levelno == logging.ERROR
+    assert 'scheduleEvent failed: KeyError' in error.getMessage()
+    assert 'test_commands.py' in error.getMessage()
+    assert error.exc_info is None
+    assert 'private' not in error.getMessage()
+    assert debug.levelno == logging.DEBUG
+    assert debug.exc_info is not None
+
+
+def test_what_clients_do_wrong_is_no_log_line(commands: Commands, store: Any, caplog: pytest.LogCaptureFixture) -> None:
+    store.add.side_effect = StoreUnavailable('away')
+    with caplog.at_level(logging.INFO):
+        for message in (None, {'command': 'x'}, schedule(None), schedule(DATA)):
+            assert commands.run(message)['status'] == 'failure'
+    assert not caplog.records
+
+
+@settings(deadline=None)
+@given(JSON)
+def test_any_json_value_in_any_place_gives_an_envelope(value: object) -> None:
+    commands = Commands(create_autospec(Store, instance=True), lambda: NOW)
+    messages = [
+        value,
+        {'command': value, 'data': DATA},
+        {'command': 'getAllTimeZones', 'data': value},
+        schedule(value),
+        *(schedule(DATA | {field: value}) for field in DATA),
+    ]
+    for message in messages:
+        answer = commands.run(message)
+        if answer['status'] == 'success':
+            assert answer.keys() <= {'status', 'response', 'warning'}
+            assert 'response' in answer
+        else:
+            assert answer.keys() == {'status', 'error'}
+            assert answer['status'] == 'failure'
+            assert answer['error'] != 'internal error'
+        assert json.loads(json.dumps(answer, ensure_ascii=False).encode()) == answer
