@@ -144,4 +144,4 @@ class Application:
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard < self._config.max_connections:
-            logger.warning('MAX_CONNECTIONS is %d, but the system allows %d open files', self._config.max_connections, hard)
+            logger.warning('MAX_CONNECTIONS is %d, but only %d files may be open', self._config.max_connections, hard)

@@ -33,9 +33,9 @@ class Store(ABC):
     def open(self, now: int) -> Record:
         """Connects, makes tables and indexes where they are missing, and returns the record.
 
-        A database without a record gets one with a new `log` id and `opened = closed = delivered = purged = now`, so that
-        events which wait in it are picked up and its past is not replayed. Two servers that do so at once end up
-        with the same record. May be called again after it failed.
+        A database without a record gets one with a new `log` id and `opened = closed = delivered = purged = now`, so
+        that events which wait in it are picked up and its past is not replayed. Two servers that do so at once end
+        up with the same record. May be called again after it failed.
         """
 
     @abstractmethod
@@ -73,7 +73,8 @@ class Store(ABC):
     def reopen(self, log: str, now: int) -> Record:
         """Reopens a log whose `closed` lies in the future because a clock was wrong, and returns the record after it.
 
-        Events in `(now, closed]` are marked `delivered: true`, then `opened = closed = delivered = now` under a new `log` id.
+        Events in `(now, closed]` are marked `delivered: true`, then `opened = closed = delivered = now` under a new
+        `log` id.
         Of several servers that call it for the same `log` one does it (compare-and-set on `log`) and all get the
         resulting record. The marks are set before the record changes, so that a crash in between is repaired by
         the next call.

@@ -27,7 +27,7 @@ class Clock:
         """Takes over by how many ms the database's clock is ahead of this machine's."""
         offset = offset if abs(offset) > TOLERANCE else 0
         if abs(offset - self._offset) > TOLERANCE:
-            logger.warning("the database's clock is %+.1f s from this machine's: going by the database's", offset / 1000)
+            logger.warning("going by the database's clock, which is %+.1f s from this machine's", offset / 1000)
             self._offset = offset
         elif not offset:
             self._offset = 0

@@ -86,7 +86,8 @@ class Log:
         else:
             self._adopt(self._close(minute, now))
         self._closed = max(self.end, Place.after(minute))
-        ahead, place = [], self.end
+        ahead: list[Page] = []
+        place = self.end
         while place < self._closed and len(ahead) < AHEAD:
             ahead.append(self._page(place, self._closed))
             place = ahead[-1].end

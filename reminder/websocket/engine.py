@@ -149,7 +149,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Ends the session if that ping was not answered and no other byte moved since."""
         if self._pinged != pinged:
             return
-        if self.upgraded and (self._paused or not self.transport.idle and self.transport.progress > pinged):
+        if self.upgraded and (self._paused or (not self.transport.idle and self.transport.progress > pinged)):
             # Its pong waits behind what it is still reading, or what it sent before is still being worked on.
             self._pinged = time.monotonic()
             self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
@@ -356,7 +356,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         return [body]
 
     def keep_http(self, handler: Any) -> bool:
-        """gevent-websocket's `pre_start_hook`: whether a request is answered by HTTP, as it is no upgrade or refused."""
+        """gevent-websocket's `pre_start_hook`: whether a request is answered by HTTP: it is no upgrade, or refused."""
         environ = handler.environ
         return (
             'HTTP_UPGRADE' not in environ
@@ -482,7 +482,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.handlers['disconnect'](session.sid, reason)
 
     def drain(self, timeout: float) -> None:
-        """Takes no more new sessions or packets, and gives those that were received `timeout` seconds to be answered."""
+        """Takes no more sessions and packets, and gives those that were received `timeout` seconds to be answered."""
         self.stopping = True
         for session in list(self.sockets.values()):
             session.transport.pause(True)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
-NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED, INVALID_DATA, POLICY, TOO_BIG = 1000, 1001, 1002, 1003, 1007, 1008, 1009
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED = 1000, 1001, 1002, 1003
+INVALID_DATA, POLICY, TOO_BIG = 1007, 1008, 1009
 _CLOSE_CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 
 MAX_FRAGMENTS = 1_000
@@ -71,11 +72,14 @@ class FrameParser:
                 first, second = buffer[position], buffer[position + 1]
                 length = second & 0x7F
                 start = position + (2 if length < 126 else 4 if length == 126 else 10)
-                if length >= 126 and end >= start:
+                self._check_header(first, second)
+                if end < start:
+                    break
+                if length >= 126:
                     length = int.from_bytes(buffer[position + 2 : start], 'big')
-                self._check(first, second, length if end >= start else 0)
+                self._check_length(first, start - position, length)
                 stop = start + 4 + length
-                if end < start or end < stop:
+                if end < stop:
                     break
                 payload = unmask(buffer[start + 4 : stop], buffer[start : start + 4])
                 position = stop
@@ -85,8 +89,8 @@ class FrameParser:
         finally:
             self._buffer = buffer[position:]
 
-    def _check(self, first: int, second: int, length: int) -> None:
-        """What a header alone shows to be wrong, before any payload is waited for."""
+    def _check_header(self, first: int, second: int) -> None:
+        """What the first two bytes show to be wrong."""
         opcode = first & 0x0F
         if first & 0x70:
             raise FrameError(PROTOCOL_ERROR, 'reserved bits are set')
@@ -102,7 +106,12 @@ class FrameParser:
             raise FrameError(PROTOCOL_ERROR, 'reserved opcode')
         elif self._fragments is None:
             raise FrameError(PROTOCOL_ERROR, 'continuation of nothing')
-        if self._size + length > self._max and opcode < CLOSE:
+
+    def _check_length(self, first: int, header: int, length: int) -> None:
+        """What an announced length shows to be wrong, before any payload is waited for; `header` without the mask."""
+        if length < {2: 0, 4: 126, 10: 65_536}[header]:
+            raise FrameError(PROTOCOL_ERROR, 'length is not in its shortest form')
+        if self._size + length > self._max and first & 0x0F < CLOSE:
             raise FrameError(TOO_BIG, 'message is too big')
 
     def _take(self, first: int, payload: bytes) -> tuple[int, str | bytes] | None:

@@ -1,8 +1,8 @@
 """What a client says of itself when it connects: connection state recovery, and `auth.since` for other clients.
 
-The official JavaScript client (from 4.6) remembers the `pid` of a CONNECT answer and the last string argument of an event
-as `offset`, and gives both back when it connects again; `socket.recovered` is true where the same `pid` returns. Node's
-server keeps that state in memory; here the offset is a place in the log, which every server can read on from.
+The official JavaScript client (from 4.6) remembers the `pid` of a CONNECT answer and the last string argument of an
+event as `offset`, and gives both back when it connects again; `socket.recovered` is true where the same `pid` returns.
+Node's server keeps that state in memory; here the offset is a place in the log, which every server can read on from.
 """
 
 import re

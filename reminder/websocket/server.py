@@ -1,10 +1,10 @@
 """Socket.IO 5 on python-socketio's server class: it parses, calls the command table or gives a connection its place in
 the log, and answers. It decides nothing else.
 
-What is overridden and why. The packet class: the library evaluates any digits and JSON for any type, and collects binary
-attachments, which no command takes. The message handler (registered through the library's public `on`): answers to CONNECT
-carry a `pid`, unknown namespaces and reserved event names are answered as the protocol document says. The manager: it
-searches every room for each client that leaves.
+What is overridden and why. The packet class: the library evaluates any digits and JSON for any type, and collects
+binary attachments, which no command takes. The message handler (registered through the library's public `on`): answers
+to CONNECT carry a `pid`; unknown namespaces and reserved event names are answered as the protocol document says. The
+manager: it searches every room for each client that leaves.
 """
 
 import json
@@ -39,7 +39,7 @@ class Packet(sio_packet.Packet):  # type: ignore[misc]
     json = json
 
     def decode(self, encoded_packet: str) -> int:
-        """Parses strictly. Raises ValueError (or RecursionError, by JSON) for anything that the protocol does not know."""
+        """Parses strictly. Raises ValueError (RecursionError, by JSON) for anything that the protocol does not know."""
         head = _HEAD.match(encoded_packet)
         if head is None:
             raise ValueError('no packet of a known type')
@@ -82,7 +82,9 @@ def _quiet_logger(name: str) -> logging.Logger:
 class SocketIOServer(socketio.Server):  # type: ignore[misc]
     """The server that clients talk to."""
 
-    def __init__(self, config: Config, commands: Commands, log: Log, delivery: Delivery, now: Callable[[], int]) -> None:
+    def __init__(
+        self, config: Config, commands: Commands, log: Log, delivery: Delivery, now: Callable[[], int]
+    ) -> None:
         super().__init__(
             client_manager=Manager(),
             serializer=Packet,

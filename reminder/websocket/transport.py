@@ -17,7 +17,8 @@ from gevent import monkey
 from gevent.event import Event
 from geventwebsocket.handler import WebSocketHandler
 
-from reminder.websocket.frames import BINARY, CLOSE, NORMAL, PING, PONG, TEXT, FrameError, FrameParser, close_frame, frame
+from reminder.websocket import frames
+from reminder.websocket.frames import FrameError, FrameParser, close_frame, frame
 
 RECEIVE = 65_536
 LINGER = 2.0
@@ -97,7 +98,7 @@ class WebSocket:
         elif not self._reading.active:
             self._reading.start(self._readable)
 
-    def close(self, code: int = NORMAL) -> None:
+    def close(self, code: int = frames.NORMAL) -> None:
         """Sends a close frame behind what waits, then ends. The owner is not told."""
         if self._closing:
             return
@@ -186,14 +187,14 @@ class WebSocket:
         self.progress = time.monotonic()
         try:
             for opcode, payload in self._parser.feed(data):
-                if opcode == TEXT:
+                if opcode == frames.TEXT:
                     self.owner.received(payload)  # type: ignore[arg-type]
-                elif opcode == BINARY:
-                    raise FrameError(1003, 'no packet is binary')
-                elif opcode == PING:
-                    self._send(frame(payload, PONG))  # type: ignore[arg-type]
-                elif opcode == CLOSE:
-                    self.close(NORMAL)
+                elif opcode == frames.BINARY:
+                    raise FrameError(frames.UNSUPPORTED, 'no packet is binary')
+                elif opcode == frames.PING:
+                    self._send(frame(payload, frames.PONG))  # type: ignore[arg-type]
+                elif opcode == frames.CLOSE:
+                    self.close(frames.NORMAL)
                     self.owner.lost()
                 if self._closing:
                     return
@@ -202,7 +203,8 @@ class WebSocket:
             self.owner.lost()
 
     def _lost(self) -> None:
-        closing, _ = self._closing, self.abort()
+        closing = self._closing
+        self.abort()
         if not closing:
             self.owner.lost()
 
@@ -263,7 +265,7 @@ class Polling:
         self.waiting = 0
         return payload
 
-    def close(self, code: int = NORMAL) -> None:
+    def close(self, code: int = frames.NORMAL) -> None:
         """Ends a GET that waits, with what there is."""
         if self._poll is not None:
             self._poll.set()
@@ -277,6 +279,9 @@ class Polling:
 class Handler(WebSocketHandler):  # type: ignore[misc]
     """pywsgi's and gevent-websocket's handler, which hands a WebSocket's socket over instead of serving it."""
 
+    socket: Any
+    websocket: Any
+
     def handle(self) -> None:
         """Serves a connection. An answer's headers and body are two writes, which Nagle would hold 40 ms apart."""
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -287,13 +292,15 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def run_websocket(self) -> None:
         """Calls the application with the raw socket and what was read ahead, as `environ['wsgi.websocket']`."""
-        sock, self.socket = self.socket, None
+        sock = self.socket
+        self.socket = None
         sock.settimeout(0)  # so that peek() cannot wait
         buffered = self.rfile.peek()
         raw = _RawSocket(fileno=sock.detach())
         raw.setblocking(False)
         # gevent-websocket would send a CLOSE when its own object is collected.
-        self.websocket.closed, self.websocket = True, None
+        self.websocket.closed = True
+        self.websocket = None
         self.environ['wsgi.websocket'] = (raw, buffered)
         try:
             self.application(self.environ, _no_response)

@@ -1,10 +1,11 @@
 """Each minute: closes it a moment before it begins, and writes its reminders when it begins.
 
-What is late (the store was away, the machine was suspended, the clock was set forward) is closed and written at once, by
-the same steps, within a second of when that became possible.
+What is late (the store was away, the machine was suspended, the clock was set forward) is closed and written at once,
+by the same steps, within a second of when that became possible.
 """
 
 import logging
+from contextlib import suppress
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, iso
@@ -40,10 +41,8 @@ class Deliver:
     def _correct_clock(self) -> None:
         """Before anything is closed: a clock that is wrong must not close minutes that are still to come."""
         clock = self._context.clock
-        try:
+        with suppress(StoreUnavailable):  # closing will find the same, and says so
             clock.correct(self._context.store.clock_offset(clock.machine()))
-        except StoreUnavailable:
-            pass  # closing will find the same, and says so
 
     def _deliver(self, minute: int) -> None:
         clock, delivery = self._context.clock, self._context.delivery
