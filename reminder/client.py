@@ -82,9 +82,9 @@ class Connection:
         try:
             client.connect(self._url, socketio_path=self._path, wait_timeout=CONNECT_WITHIN)
         except (SocketIOError, ValueError, LookupError) as error:  # the last two: what it raises for odd answers
-            refused = re.search(r'\[Errno -?\d+\] ([\w ]+)', str(error))  # the core of what an HTTP client has to say
-            reason = refusals[0] if refusals else refused[1] if refused else error
-            raise ServerError(f'cannot connect to {self.name}: {reason}') from error
+            reason = refusals[0] if refusals else str(error)
+            core = re.search(r'\[Errno -?\d+\] ([\w ]+)', reason)  # of all that an HTTP client has to say
+            raise ServerError(f'cannot connect to {self.name}: {core[1] if core else reason}') from error
         return client
 
     def close(self) -> None:

@@ -229,9 +229,8 @@ def test_a_terminal_gets_colours_unless_somebody_asked_for_none(server: Server) 
     def shown(**changes: str) -> bytes:
         controller, terminal = pty.openpty()
         arguments = ['schedule', 'Night', '--at', '2031-03-30 02:30', '--zone', 'Europe/Berlin', '--url', server.url]
-        subprocess.run(
-            [*COMMAND, *arguments], env=environment(TERM='xterm', **changes), stdout=terminal, stderr=terminal
-        )
+        env = environment(**{'TERM': 'xterm', **changes})
+        subprocess.run([*COMMAND, *arguments], env=env, stdout=terminal, stderr=terminal, check=True)
         os.close(terminal)
         text = os.read(controller, 10_000)
         os.close(controller)

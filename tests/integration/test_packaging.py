@@ -57,21 +57,32 @@ def test_the_sdist_holds_what_its_reader_needs(packages: dict[str, Path]) -> Non
     assert not any('node_modules' in name for name in packed)
 
 
+@pytest.fixture(scope='module')
+def environment(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh virtual environment with what the wheel requires."""
+    folder = tmp_path_factory.mktemp('environment')
+    venv.create(folder)
+    install(folder, packages['wheel'])
+    return folder
+
+
+def install(environment: Path, *arguments: object) -> None:
+    pip = (sys.executable, '-m', 'pip', '--python', environment / 'bin' / 'python')
+    run(*pip, 'install', '--quiet', '--no-compile', *arguments, cwd=environment)
+
+
 @pytest.mark.parametrize('kind', ['wheel', 'sdist'])
-def test_it_installs_and_serves(kind: str, packages: dict[str, Path], tmp_path: Path) -> None:
-    venv.create(tmp_path / 'venv', with_pip=True)
-    programs = tmp_path / 'venv' / 'bin'
-    run(programs / 'pip', 'install', '--quiet', packages[kind], cwd=tmp_path)
-    assert run(programs / 'event-reminder', '--version', cwd=tmp_path).startswith('event-reminder ')
+def test_it_installs_and_serves(kind: str, packages: dict[str, Path], environment: Path, tmp_path: Path) -> None:
+    install(environment, '--force-reinstall', '--no-deps', packages[kind])
+    program = environment / 'bin' / 'event-reminder'
+    assert run(program, '--version', cwd=tmp_path).startswith('event-reminder ')
 
     url = f'http://127.0.0.1:{(port := free_port())}'
     settings = {'PATH': os.environ['PATH'], 'PORT': str(port)}
-    with subprocess.Popen([programs / 'event-reminder', 'serve'], cwd=tmp_path, env=settings) as server:
+    with subprocess.Popen([program, 'serve'], cwd=tmp_path, env=settings) as server:
         try:
             wait_for(f'{url}/readyz')
-            assert (
-                run(programs / 'event-reminder', 'timezones', 'berlin', '--url', url, cwd=tmp_path) == 'Europe/Berlin\n'
-            )
+            assert run(program, 'timezones', 'berlin', '--url', url, cwd=tmp_path) == 'Europe/Berlin\n'
         finally:
             server.terminate()
     assert server.returncode == 0
