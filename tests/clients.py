@@ -46,7 +46,7 @@ class Client:
             self.events.append({'event': event, **rest})
             self._changed.notify_all()
 
-    def wait(self, matches: Callable[[dict[str, Any]], bool], within: float = 15, since: int = 0) -> dict[str, Any]:
+    def wait(self, matches: Callable[[dict[str, Any]], Any], within: float = 15, since: int = 0) -> dict[str, Any]:
         """The first event from number `since` on that matches; fails if there is none within that many seconds."""
         deadline = time.monotonic() + within
         with self._changed:
@@ -64,7 +64,7 @@ class Client:
 
     def messages(self, name: str) -> list[list[Any]]:
         """The arguments of each `name` event so far, in order."""
-        return [event['args'] for event in list(self.events) if event['event'] == 'message' and event['name'] == name]
+        return [event['args'] for event in list(self.events) if event.get('name') == name]
 
     def reminders(self, of: str) -> list[list[Any]]:
         """The arguments of each `eventReminder` so far whose first one has the `_id` `of`."""
@@ -72,12 +72,8 @@ class Client:
 
     def wait_for_reminder(self, of: str, within: float = 15) -> list[Any]:
         """The arguments of the `eventReminder` whose first one has the `_id` `of`."""
-
-        def matches(event: dict[str, Any]) -> bool:
-            return event['event'] == 'message' and event['name'] == 'eventReminder' and event['args'][0]['_id'] == of
-
-        args: list[Any] = self.wait(matches, within)['args']
-        return args
+        self.wait(lambda event: event.get('name') == 'eventReminder' and event['args'][0]['_id'] == of, within)
+        return self.reminders(of)[0]
 
     def emit(self, *args: Any) -> None:
         """Emits an event without an ack callback."""
@@ -91,7 +87,7 @@ class Client:
 
     def answer(self, ack: int, within: float = 15) -> Any:
         """What the event with that number was acked with, which must be one argument."""
-        (answer,) = self.wait(lambda one: one['event'] == 'ack' and one['ack'] == ack, within)['args']
+        (answer,) = self.wait(lambda one: one.get('ack') == ack, within)['args']
         return answer
 
     def command(self, *args: Any, within: float = 15) -> Any:

@@ -34,9 +34,7 @@ def minute(server: Server, request: pytest.FixtureRequest) -> Iterator[dict[tupl
     with Clients(lambda: request.getfixturevalue('driver')) as connect:
         clients = {pair: connect(server.url, *pair) for pair in MATRIX}
         due = server.next_minute(margin=3)
-        watched = {
-            pair: Watched(client, client.schedule(f'by {pair}', wall(due))) for pair, client in clients.items()
-        }
+        watched = {pair: Watched(client, client.schedule(f'by {pair}', wall(due))) for pair, client in clients.items()}
         server.wait_until(due)
         for one in watched.values():
             one.client.wait_for_reminder(one.event['_id'])
@@ -105,7 +103,6 @@ def test_500_commands_at_once_on_one_connection_are_all_answered(
 
 
 @pytest.mark.parametrize('pair', MATRIX, ids='-'.join)
-def test_a_large_message_goes_both_ways(server: Server, connect: Clients, pair: tuple[str, str]) -> None:
-    name = 'ä€🦉' * 20_000
-    event = connect(server.url, *pair).schedule(name, '2030-01-01 00:00')
-    assert event['name'] == name
+def test_the_longest_name_goes_both_ways(server: Server, connect: Clients, pair: tuple[str, str]) -> None:
+    name = '🦉' * 1_000
+    assert connect(server.url, *pair).schedule(name, '2030-01-01 00:00')['name'] == name

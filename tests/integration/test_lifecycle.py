@@ -111,9 +111,7 @@ def test_the_server_stops_accepting_at_once(server: Server) -> None:
         ('LOG_LEVEL', 'loud'),
     ],
 )
-def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(
-    server: Server, setting: str, value: str
-) -> None:
+def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(server: Server, setting: str, value: str) -> None:
     server.settings[setting] = value
     server.start(ready=None)
     assert server.exit_code() not in (0, -signal.SIGKILL)
