@@ -1,0 +1,79 @@
+"""Group commit: what concurrent callers want to keep is kept by one commit of a database, not by one each."""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from threading import Event, Lock
+from typing import Generic, TypeVar
+
+from reminder.errors import StoreUnavailable
+
+Item = TypeVar('Item')
+Outcomes = Sequence[Exception | None]
+
+
+class _Batch(Generic[Item]):
+    def __init__(self, known: Exception | None) -> None:
+        self.items: list[Item] = []
+        self.outcomes: Outcomes = ()
+        self.failure: Exception | None = StoreUnavailable('the commit was broken off')  # until its leader knows better
+        self.known = known  # how the last commit had failed when this batch was opened
+        self.done = Event()
+
+
+class GroupCommit(Generic[Item]):
+    """Calls `commit` with the items of many callers, for one batch at a time.
+
+    Nobody waits for a batch to fill: who finds none open opens one and leads it, that is, waits for the commit under
+    way and then commits what has gathered. So an idle store commits at once, a busy one in ever larger batches.
+    """
+
+    def __init__(self, commit: Callable[[list[Item]], Outcomes], limit: int) -> None:
+        """`commit` answers, for each of at most `limit` items in order, None or why that one was not kept."""
+        self._commit = commit
+        self._limit = limit
+        self._gathering = Lock()  # guards _open and its items
+        self._open: _Batch[Item] | None = None
+        self._turn = Lock()  # held by the leader that commits; guards _failure
+        self._failure: Exception | None = None
+
+    def add(self, item: Item) -> None:
+        """Returns when the item was committed; raises what `commit` answered for it, or what `commit` raised."""
+        with self._gathering:
+            batch = self._open = self._open or _Batch(self._failure)
+            number = len(batch.items)
+            batch.items.append(item)
+            if len(batch.items) == self._limit:
+                self._open = None
+        if number == 0:
+            self._lead(batch)
+        else:
+            batch.done.wait()
+        failure = batch.failure or batch.outcomes[number]
+        if failure is not None:
+            # A copy for each caller, because raising an exception changes its traceback.
+            raise copy(failure) from failure
+
+    def _lead(self, batch: _Batch[Item]) -> None:
+        try:
+            with self._turn:
+                self._seal(batch)
+                # What waited while a commit failed shares its failure. Each batch would else wait for a time-out of
+                # its own, one after the other.
+                if self._failure is None or self._failure is batch.known:
+                    self._failure = self._try(batch)
+                batch.failure = self._failure
+        finally:
+            self._seal(batch)  # needed where the wait for the turn was broken off
+            batch.done.set()
+
+    def _try(self, batch: _Batch[Item]) -> Exception | None:
+        try:
+            batch.outcomes = self._commit(batch.items)
+        except Exception as error:  # noqa: BLE001 - every caller raises it
+            return error
+        return None
+
+    def _seal(self, batch: _Batch[Item]) -> None:
+        with self._gathering:
+            if self._open is batch:
+                self._open = None
