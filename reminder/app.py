@@ -57,7 +57,7 @@ class Application:
         )
         self._catch_up = CatchUp()
         self._delivery = Delivery(self._log, wire, pause=lambda: gevent.sleep(0), wake=self._catch_up.wake)
-        commands = Commands(self._store, self._clock.now)
+        commands = Commands(self._store, self._delivery, self._clock.now)
         self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
         self._http = WSGIServer(
             (config.host, config.port),

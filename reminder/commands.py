@@ -6,27 +6,33 @@ from collections.abc import Callable
 from typing import Any
 
 from reminder.errors import InvalidInput, MinuteClosed, StoreUnavailable
+from reminder.models.event import Place, Record, iso
 from reminder.models.store import Store
 from reminder.services import events, timezones
+from reminder.services.delivery import Delivery
 
 logger = logging.getLogger(__name__)
+
+_FOREVER = Place(2**53, '')
 
 Envelope = dict[str, Any]
 """An answer as clients get it: `status`, and `response` (maybe `warning`) or `error`. Can be sent as JSON."""
 
 
 class Commands:
-    """What clients can ask for, on one store.
+    """What clients can ask for, on one store and the delivery of one server.
 
     `now` gives the instant (ms, UTC). Calls may come from any number of greenlets or threads at once.
     """
 
-    def __init__(self, store: Store, now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, delivery: Delivery, now: Callable[[], int]) -> None:
         self._store = store
+        self._delivery = delivery
         self._now = now
         self._table: dict[str, Callable[[object], Envelope]] = {
             'getAllTimeZones': self._get_all_time_zones,
             'scheduleEvent': self._schedule_event,
+            'getStatus': self._get_status,
         }
 
     def run(self, message: object) -> Envelope:
@@ -62,6 +68,29 @@ class Commands:
         except MinuteClosed:
             raise events.too_late(event) from None
         return _success(event.reminder(), warning)
+
+    def _get_status(self, data: object) -> Envelope:
+        """The log's record, how far this server is with it, what comes next; with `_id`, how it is with that event."""
+        record, now = self._store.record(), self._now()
+        following = self._store.read(Place.after(max(now, record.closed)), _FOREVER, 1)
+        status = {
+            'now': iso(now),
+            'log': record.log,
+            **{name: iso(getattr(record, name)) for name in ('opened', 'closed', 'delivered', 'purged')},
+            'secondsBehind': self._delivery.behind(now) / 1000,
+            **self._delivery.counts,
+            'next': following[0].reminder() if following else None,
+        }
+        if isinstance(data, dict) and '_id' in data:
+            status['event'] = self._event_status(data['_id'], record)
+        return _success(status)
+
+    def _event_status(self, id: object, record: Record) -> dict[str, str]:
+        event = self._store.get(id) if isinstance(id, str) else None
+        if event is None:
+            raise InvalidInput(f"_id='{str(id)[:100]}' is not found")
+        state = 'pending' if event.time > record.closed else 'due' if event.time > record.delivered else 'delivered'
+        return {**event.reminder(), 'state': state}
 
 
 def _success(response: object, warning: str | None = None) -> Envelope:

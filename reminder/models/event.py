@@ -4,6 +4,7 @@ import itertools
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 MINUTE = 60_000
@@ -75,6 +76,7 @@ def new_id(now: int) -> str:
     return f'{now // 1000 & 0xFFFFFFFF:08x}{_PROCESS}{next(_COUNTER) & 0xFFFFFF:06x}'
 
 
+@lru_cache(4096)  # the events of a minute share it
 def iso(instant: int) -> str:
     """`instant` (ms, UTC) as clients know it: '2020-11-29T22:30:00.000Z'."""
     return (_EPOCH + instant * _MILLISECOND).isoformat(timespec='milliseconds').replace('+00:00', 'Z')

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reminder.errors import StoreUnavailable
-from reminder.models.event import Place
+from reminder.models.event import MINUTE, Place
 from reminder.services.log import Log, Replay, Start, Wire
 from reminder.services.pages import Page
 
@@ -143,8 +143,15 @@ class Delivery:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many readers there are, and how many of them are at the log's end."""
-        return {'readers': len(self._readers), 'live': len(self._live) + len(self._early)}
+        """How many clients there are, and how many of them are behind the log's end."""
+        return {
+            'clients': len(self._readers),
+            'clientsBehind': len(self._readers) - len(self._live) - len(self._early) - len(self._unplaced),
+        }
+
+    def behind(self, now: int) -> int:
+        """How long (ms) the oldest minute that is over has been waiting to be published; 0 where none is."""
+        return max(0, now - self._log.end.time - MINUTE + 1) if self._log.record else 0
 
     def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:
         for number, reader in enumerate(readers, 1):
