@@ -1,0 +1,119 @@
+"""A MongoDB for tests: the one that TEST_MONGODB_URI names, else FerretDB, which Go builds here once.
+
+Where there is neither, `database()` skips its test, or fails it in CI. Only a FerretDB of one's own can be stopped,
+started again on the same port and data, or given a wrong clock.
+"""
+
+import atexit
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pymongo import MongoClient
+
+from tests.server import free_port, missing
+
+_FOLDER = Path(__file__).parent
+_SOURCES = ('main.go', 'go.mod', 'go.sum')
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """The url of a new, empty database, which is dropped afterwards."""
+    url = _named(os.environ.get('TEST_MONGODB_URI') or _shared().url, f'test-{token_hex(6)}')
+    try:
+        yield url
+    finally:
+        with MongoClient(url) as client:
+            client.drop_database(client.get_default_database())
+
+
+class Ferret:
+    """A FerretDB with data in `folder`, on a port of its own. `with Ferret(folder) as ferret: ferret.url`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._program = _build()
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f'mongodb://127.0.0.1:{self._port}/test'
+
+    def start(self, ahead: float = 0) -> 'Ferret':
+        """Returns when it answers. `ahead` is how far its clock is ahead (s)."""
+        command = [self._program, '-listen', f'127.0.0.1:{self._port}', '-dir', self._folder, '-ahead', f'{ahead}s']
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE)  # it ends with that pipe, so with this process
+        deadline = time.monotonic() + 30
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection(('127.0.0.1', self._port)).close()
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+            else:
+                return self
+        raise AssertionError('FerretDB does not start')
+
+    def stop(self) -> None:
+        """Kills it; what it had acknowledged is kept."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    __enter__ = start
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@cache
+def _shared() -> Ferret:
+    """The one that lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix='ferretdb-'))
+    ferret = Ferret(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(ferret.stop)  # runs before
+    return ferret.start()
+
+
+@cache
+def _build() -> Path:
+    """FerretDB's program, built where these sources have not been built before. Test workers take turns."""
+    sources = b''.join((_FOLDER / name).read_bytes() for name in _SOURCES)
+    program = _FOLDER / '.build' / sha256(sources).hexdigest()[:16]
+    program.parent.mkdir(exist_ok=True)
+    with (program.parent / 'lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            if not shutil.which('go'):
+                missing('a MongoDB (by TEST_MONGODB_URI, or Go to build FerretDB)')
+            unfinished = program.with_suffix('.unfinished')
+            built = subprocess.run(
+                ['go', 'build', '-buildvcs=false', '-o', unfinished, '.'], cwd=_FOLDER, capture_output=True, text=True
+            )
+            if built.returncode:
+                missing(f'a MongoDB (by TEST_MONGODB_URI, or FerretDB, which Go cannot build: {built.stderr.strip()})')
+            unfinished.rename(program)
+    return program
+
+
+def _named(url: str, database: str) -> str:
+    """`url` with another database, and credentials that are still looked up where they were."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    if '@' in parts.netloc:
+        options.setdefault('authSource', parts.path[1:] or 'admin')
+    return urlunsplit(parts._replace(path=f'/{database}', query=urlencode(options)))
