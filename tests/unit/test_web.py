@@ -1,0 +1,110 @@
+"""The plain HTTP endpoints, as a WSGI application by itself."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+
+from reminder.web import Web
+
+Answer = tuple[str, dict[str, str], bytes]
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def problems() -> dict[str, str]:
+    """What keeps the server from being ready; a test may add to it."""
+    return {}
+
+
+@pytest.fixture
+def ask(problems: dict[str, str]) -> Ask:
+    """Asks for a path, with the standard library's check of the WSGI contract in between."""
+
+    def ask(path: str, method: str = 'GET') -> Answer:
+        answer: list[Any] = []
+        environ = {
+            'REQUEST_METHOD': method,
+            'SCRIPT_NAME': '',
+            'PATH_INFO': path,
+            'QUERY_STRING': '',
+            'SERVER_NAME': 'localhost',
+            'SERVER_PORT': '3000',
+            'SERVER_PROTOCOL': 'HTTP/1.1',
+            'wsgi.version': (1, 0),
+            'wsgi.url_scheme': 'http',
+            'wsgi.input': _Input(),
+            'wsgi.errors': _Errors(),
+            'wsgi.multithread': False,
+            'wsgi.multiprocess': False,
+            'wsgi.run_once': False,
+        }
+        body = validator(Web(lambda: problems))(
+            environ, lambda status, headers, exc=None: answer.extend((status, headers))
+        )
+        try:
+            return answer[0], dict(answer[1]), b''.join(body)
+        finally:
+            body.close()
+
+    return ask
+
+
+class _Input:
+    read = readline = readlines = lambda self, *_: b''
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+
+class _Errors:
+    write = writelines = flush = lambda self, *_: None
+
+
+def test_it_is_alive_whatever_its_problems(ask: Ask, problems: dict[str, str]) -> None:
+    problems['database'] = 'does not answer'
+    status, headers, body = ask('/healthz')
+    assert (status, headers['Content-Type'], body) == ('200 OK', 'text/plain; charset=utf-8', b'ok\n')
+
+
+def test_it_is_ready_without_problems(ask: Ask) -> None:
+    status, headers, body = ask('/readyz')
+    assert (status, headers['Content-Type'], json.loads(body)) == (
+        '200 OK',
+        'application/json; charset=utf-8',
+        {'ready': True},
+    )
+
+
+def test_it_is_not_ready_with_problems_and_says_which(ask: Ask, problems: dict[str, str]) -> None:
+    problems |= {'database': 'does not answer', 'scheduler': 'does not tick'}
+    status, _, body = ask('/readyz')
+    assert status == '503 Service Unavailable'
+    assert json.loads(body) == {'ready': False, 'database': 'does not answer', 'scheduler': 'does not tick'}
+
+
+@pytest.mark.parametrize('path', ['/', '/healthz', '/readyz', '/nothing'])
+def test_head_has_the_headers_of_get_and_no_body(ask: Ask, path: str) -> None:
+    status, headers, body = ask(path)
+    assert ask(path, 'HEAD') == (status, headers, b'')
+    assert headers['Content-Length'] == str(len(body))
+
+
+@pytest.mark.parametrize('method', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE'])
+def test_other_methods_are_refused_where_there_is_something(ask: Ask, method: str) -> None:
+    status, headers, _ = ask('/', method)
+    assert (status[:3], headers['Allow']) == ('405', 'GET, HEAD')
+    assert ask('/nothing', method)[0][:3] == '404'
+
+
+@pytest.mark.parametrize('path', ['', '//', '/healthz/', '/HEALTHZ', '/readyz?', '/\xc3\xbc'])
+def test_paths_are_exact(ask: Ask, path: str) -> None:
+    assert ask(path)[0][:3] == '404'
+
+
+@pytest.mark.parametrize('path', ['/', '/healthz', '/readyz', '/nothing'])
+def test_nothing_is_kept_by_caches_or_taken_for_another_type(ask: Ask, path: str) -> None:
+    _, headers, _ = ask(path)
+    assert (headers['Cache-Control'], headers['X-Content-Type-Options']) == ('no-store', 'nosniff')
