@@ -10,6 +10,7 @@ import socketio
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 from gevent.threadpool import ThreadPool
+from gevent.util import wrap_errors
 
 from reminder.commands import Commands
 from reminder.config import Config
@@ -104,9 +105,10 @@ class Application:
     def stop(self) -> None:
         """Stops accepting, finishes what was received, closes the clients so that they connect elsewhere. Under 5 s."""
         logger.info('stopping')
-        self._http.close()
         self._stopping.set()
+        # Still listening, as a polling client may need a new connection to fetch its answers.
         self._server.eio.drain(DRAIN)
+        self._http.close()
         if self._scheduling is not None:
             self._scheduling.join(LAST_TICK)
             self._scheduling.kill()
@@ -136,7 +138,11 @@ class Application:
         return bool(self._stopping.wait(seconds))
 
     def _in_thread(self, function: Any, *arguments: Any) -> Any:
-        return self._threads.apply(function, arguments)
+        # A pool's thread prints what it raises, beside raising it here.
+        result = self._threads.apply(wrap_errors(Exception, function), arguments)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def _raise_open_files(self) -> None:
         """Each client is an open file: takes as many as the system allows this process."""

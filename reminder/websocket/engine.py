@@ -27,8 +27,11 @@ from reminder.websocket.transport import Chunk, Polling, WebSocket
 
 logger = logging.getLogger(__name__)
 
-MAX_PAYLOAD = 65_536
-"""Bytes of one message, and of one POST."""
+MAX_MESSAGE = 65_536
+"""Bytes of one message."""
+MAX_POST = 1_000_000
+"""Bytes of one POST. Clients older than `maxPayload` (JavaScript before 4.5, Python) put all that waits into one."""
+MAX_POST_PACKETS = 5_000
 WINDOW = 64
 """Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
 command is done."""
@@ -52,6 +55,7 @@ _ERRORS = {
     'version': ('400 Bad Request', 5, 'Unsupported protocol version'),
     'size': ('413 Payload Too Large', 3, 'Payload too large'),
     'full': ('503 Service Unavailable', 3, 'Too many connections'),
+    'stopping': ('503 Service Unavailable', 3, 'Server is stopping'),
 }
 
 
@@ -80,7 +84,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.established = False
         """Whether Socket.IO's CONNECT was answered; until then messages are handled one by one, so that none overtakes
         it, and the session ends if it takes too long."""
-        self._inbox: deque[str] = deque()
+        self._inbox: deque[str | None] = deque()
         self._running = 0
         self._paused = False
         self._room: Event | None = None
@@ -176,8 +180,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def _receive(self, packet: str) -> None:
         kind = packet[:1]
-        if kind == '4':
-            self._inbox.append(packet[1:])
+        if kind == '4' or kind == 'b':
+            self._inbox.append(packet[1:] if kind == '4' else None)
             if self._running < (WINDOW if self.established else 1):
                 self._running += 1
                 gevent.spawn(self._work)
@@ -226,28 +230,32 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def post(self, body: bytes) -> Reply:
         """Takes a long-polling POST."""
-        if self.upgraded:
-            return _error('request')
+        packets = body.split(b'\x1e', MAX_POST_PACKETS)
         try:
-            packets = body.decode().split('\x1e')
+            if len(packets) > MAX_POST_PACKETS or max(map(len, packets)) > MAX_MESSAGE:
+                raise Malformed('too many packets, or one too long')
             for packet in packets:
-                if not self.closed:
-                    self._receive(packet)
-        except (Malformed, UnicodeDecodeError):
-            self._end(self.server.reason.TRANSPORT_ERROR)
+                if self.closed:
+                    break
+                self._receive(packet.decode())
+                self._await_room()
+        except (Malformed, UnicodeDecodeError) as error:
+            self.malformed(error)
             return _error('request')
-        self.transport.progress = time.monotonic()
+        return OK, b'ok'
+
+    def _await_room(self) -> None:
+        """Lets a POST wait while nothing more is read from the client."""
         while self._paused and not self.closed:
             self._room = Event()
-            self._room.wait(self.server.ping_timeout)
-        return OK, b'ok'
+            self._room.wait()
 
     # -- WebSocket ----------------------------------------------------------------------------------------------
 
     def attach(self, sock: Any, buffered: bytes) -> None:
         """Begins on a WebSocket."""
         self.upgraded = True
-        self.transport = WebSocket(sock, MAX_PAYLOAD, self)
+        self.transport = WebSocket(sock, MAX_MESSAGE, self)
         self.write(self.server.open_packet(self.sid, []))
         self.transport.start(buffered)
 
@@ -287,7 +295,7 @@ class Probe:
 
     def __init__(self, session: Session, sock: Any, buffered: bytes) -> None:
         self._session = session
-        self._transport = WebSocket(sock, MAX_PAYLOAD, self)
+        self._transport = WebSocket(sock, MAX_MESSAGE, self)
         self._answered = False
         session.server.deadlines.after(UPGRADE_TIMEOUT, self._give_up)
         self._transport.start(buffered)
@@ -384,6 +392,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
         session = self.sockets.get(sid)
         if session is None:
             return _error('session')
+        if method == 'POST' and self.stopping:
+            return _error('stopping')
         return _error('request') if session.upgraded or (upgrade and session.upgrading) else None
 
     def _serve_websocket(self, environ: dict[str, Any]) -> None:
@@ -404,7 +414,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         length = environ.get('CONTENT_LENGTH') or '0'
         if not length.isdecimal():
             return _error('request')
-        return session.post(environ['wsgi.input'].read(int(length))) if int(length) <= MAX_PAYLOAD else _error('size')
+        return session.post(environ['wsgi.input'].read(int(length))) if int(length) <= MAX_POST else _error('size')
 
     def _create(self, environ: dict[str, Any]) -> Session:
         session = Session(self, self.generate_id())
@@ -422,7 +432,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
             'upgrades': upgrades,
             'pingInterval': round(self.ping_interval * 1000),
             'pingTimeout': round(self.ping_timeout * 1000),
-            'maxPayload': MAX_PAYLOAD,
+            'maxPayload': MAX_POST,
         }
         return b'0' + json.dumps(handshake, separators=(',', ':')).encode()
 
@@ -460,8 +470,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
-    def handle_message(self, session: Session, message: str) -> None:
-        """Hands a message to Socket.IO; one that it does not understand ends the session."""
+    def handle_message(self, session: Session, message: str | None) -> None:
+        """Hands a message (None: a binary one) to Socket.IO; one that it does not understand ends the session."""
         try:
             self.handlers['message'](session.sid, message)
         except (ValueError, RecursionError) as error:

@@ -28,12 +28,20 @@ from reminder.websocket.engine import Engine
 
 logger = logging.getLogger(__name__)
 
-_HEAD = re.compile(r'([0-4])(?:(/[^,]*)(?:,|$))?([0-9]{0,15})', re.ASCII)
+_HEAD = re.compile(r'(?:([0-4])|([56])([0-9]{1,3})-)(?:(/[^,]*)(?:,|$))?([0-9]{0,20})', re.ASCII)
 _RESERVED = {'connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener'}
 
 
+_BINARY = sio_packet.BINARY_EVENT - sio_packet.EVENT
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f'{name} is no JSON')
+
+
 class Packet(sio_packet.Packet):  # type: ignore[misc]
-    """A Socket.IO packet of the types that this server takes and sends: all but the binary ones."""
+    """A Socket.IO packet. No command takes binary data: attachments are counted, so that they can be thrown away, and
+    what stands in their place is an object like any other."""
 
     uses_binary_events = False
     json = json
@@ -44,13 +52,14 @@ class Packet(sio_packet.Packet):  # type: ignore[misc]
         if head is None:
             raise ValueError('no packet of a known type')
         text = encoded_packet[head.end() :]
-        self.packet_type = int(head[1])
-        self.namespace = head[2].partition('?')[0] if head[2] else '/'
-        self.id = int(head[3]) if head[3] else None
-        self.data = json.loads(text) if text else None
+        plain, binary, attachments, namespace, id = head.groups()
+        self.packet_type = int(plain) if plain else int(binary) - _BINARY
+        self.namespace = namespace.partition('?')[0] if namespace else '/'
+        self.id = int(id) if id else None
+        self.data = json.loads(text, parse_constant=_no_constant) if text else None
         if not self._is_valid(bool(text)):
             raise ValueError('the data does not fit the type')
-        return 0
+        return int(attachments or 0)
 
     def _is_valid(self, has_data: bool) -> bool:
         data = self.data
@@ -103,6 +112,8 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         self._delivery = delivery
         self._now = now
         self._connections: dict[str, Connection] = {}
+        self._attachments: dict[str, int] = {}
+        """How many attachments a session has announced and not sent yet, where any."""
         self.eio.on('message', self._receive)
         self.on('command', self._command)
         self.on('disconnect', self._left)
@@ -114,9 +125,18 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         """Answers a command, whatever and however many arguments it came with."""
         return self._commands.run(arguments[0] if arguments else None)
 
-    def _receive(self, eio_sid: str, message: str) -> None:
-        """Takes a Socket.IO packet. Raises ValueError for one that ends the session."""
+    def _receive(self, eio_sid: str, message: str | None) -> None:
+        """Takes a Socket.IO packet; None is an attachment. Raises ValueError for one that ends the session."""
+        awaited = self._attachments.pop(eio_sid, 0)
+        if (message is None) != (awaited > 0):
+            raise ValueError('an attachment is missing, or belongs to nothing')
+        if message == '':
+            raise ValueError('empty packet')
+        if message is None:
+            self._await_attachments(eio_sid, awaited - 1)
+            return
         packet = self.packet_class(encoded_packet=message)
+        self._await_attachments(eio_sid, packet.attachment_count)
         connected = self.manager.sid_from_eio_sid(eio_sid, packet.namespace) is not None
         if packet.packet_type == sio_packet.CONNECT:
             if connected:
@@ -128,6 +148,10 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             self._handle_event(eio_sid, packet.namespace, packet.id, packet.data)
         elif packet.packet_type == sio_packet.DISCONNECT:
             self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
+
+    def _await_attachments(self, eio_sid: str, count: int) -> None:
+        if count:
+            self._attachments[eio_sid] = count
 
     def _join(self, eio_sid: str, packet: Packet) -> None:
         """Answers CONNECT and gives the connection its place in the log."""
@@ -157,6 +181,10 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
 
     def _refuse(self, eio_sid: str, namespace: str, message: str) -> None:
         self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT_ERROR, {'message': message}, namespace))
+
+    def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self._attachments.pop(eio_sid, None)
+        super()._handle_eio_disconnect(eio_sid, reason)
 
     def _left(self, sid: str, reason: str) -> None:
         """A client disconnected, or its connection broke."""

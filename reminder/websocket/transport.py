@@ -47,7 +47,9 @@ class Chunk:
 class Owner(Protocol):
     """Who is told what happens on a transport. Called in the hub: must not block."""
 
-    def received(self, packet: str) -> None: ...
+    def received(self, packet: str) -> None:
+        """A packet came; 'b' for a binary one, whose content nobody asks for."""
+
     def drained(self) -> None:
         """All that was written has been taken; only after something had to wait."""
 
@@ -190,7 +192,7 @@ class WebSocket:
                 if opcode == frames.TEXT:
                     self.owner.received(payload)  # type: ignore[arg-type]
                 elif opcode == frames.BINARY:
-                    raise FrameError(frames.UNSUPPORTED, 'no packet is binary')
+                    self.owner.received('b')
                 elif opcode == frames.PING:
                     self._send(frame(payload, frames.PONG))  # type: ignore[arg-type]
                 elif opcode == frames.CLOSE:
