@@ -18,6 +18,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pymongo import MongoClient
@@ -35,8 +36,9 @@ def database() -> Iterator[str]:
     try:
         yield url
     finally:
-        with MongoClient(url) as client:
-            client.drop_database(client.get_default_database())
+        client: MongoClient[dict[str, Any]] = MongoClient(url)
+        client.drop_database(client.get_default_database())
+        client.close()
 
 
 class Ferret:
@@ -54,8 +56,9 @@ class Ferret:
 
     def start(self, ahead: float = 0) -> 'Ferret':
         """Returns when it answers. `ahead` is how far its clock is ahead (s)."""
-        command = [self._program, '-listen', f'127.0.0.1:{self._port}', '-dir', self._folder, '-ahead', f'{ahead}s']
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE)  # it ends with that pipe, so with this process
+        options = ['-listen', f'127.0.0.1:{self._port}', '-dir', str(self._folder), '-ahead', f'{ahead}s']
+        # It ends when that pipe does, so no later than this process.
+        self._process = subprocess.Popen([self._program, *options], stdin=subprocess.PIPE)
         deadline = time.monotonic() + 30
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
