@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reminder.websocket.server import Packet
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR = range(5)
+PLACEHOLDER = {'_placeholder': True, 'num': 0}
 RESERVED = ['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener']
 
 
@@ -39,7 +40,7 @@ def decode(text: str) -> tuple[int, str, int | None, Any]:
         ('2["command",{"a":"x"},[2.5,null,true]]', (EVENT, '/', None, ['command', {'a': 'x'}, [2.5, None, True]])),
         ('20["command"]', (EVENT, '/', 0, ['command'])),
         ('213["command",1]', (EVENT, '/', 13, ['command', 1])),
-        ('2999999999999999["command"]', (EVENT, '/', 999_999_999_999_999, ['command'])),
+        ('29007199254740993["command"]', (EVENT, '/', 9_007_199_254_740_993, ['command'])),
         ('2/admin,456["command"]', (EVENT, '/admin', 456, ['command'])),
         ('2["\\u00fc \u00fc \U0001f600"]', (EVENT, '/', None, ['\u00fc \u00fc \U0001f600'])),
         ('2["command","51-[]"]', (EVENT, '/', None, ['command', '51-[]'])),
@@ -52,13 +53,29 @@ def test_what_the_document_knows_is_taken(text: str, packet: tuple[int, str, int
 
 
 @pytest.mark.parametrize(
+    ('text', 'packet', 'attachments'),
+    [
+        ('50-["command"]', (EVENT, '/', None, ['command']), 0),
+        ('51-["command",{"_placeholder":true,"num":0}]', (EVENT, '/', None, ['command', PLACEHOLDER]), 1),
+        ('5999-/admin,7["command"]', (EVENT, '/admin', 7, ['command']), 999),
+        ('61-13[{"_placeholder":true,"num":0}]', (ACK, '/', 13, [PLACEHOLDER]), 1),
+    ],
+)
+def test_of_a_binary_packet_its_attachments_are_counted(
+    text: str, packet: tuple[int, str, int | None, Any], attachments: int
+) -> None:
+    assert decode(text) == packet
+    assert Packet(encoded_packet=text).attachment_count == attachments
+
+
+@pytest.mark.parametrize(
     'text',
     [
         # no type, or one that a client may not send
         ' ', 'x', '[', '-1', '+2["a"]', '7', '9["a"]', '\u0662["a"]', '\u00b2["a"]', ' 2["a"]', '4', '4{"message":"x"}',
-        # binary packets: no command takes any
-        '5["a"]', '50-["a"]', '51-["a",{"_placeholder":true,"num":0}]', '61-1[{"_placeholder":true,"num":0}]',
-        '59999999999-["a"]', '21-["a"]',
+        # binary packets
+        '5["a"]', '5-["a"]', '5-1-["a"]', '51["a"]', '51000-["a"]', '59999999999-["a"]', '5\u0663-["a"]', '21-["a"]',
+        '01-{}', '51-', '51-{}', '51-[1]', '51-["connect"]', '61-["a"]', '61-1{}', '61-1', '71-["a"]', '51-1-["a"]',
         # CONNECT
         '0[]', '0null', '0"x"', '01', '01{}', '0{', '0{}{}', '0/admin,[]', '0?a=1', '0admin,{}',
         # DISCONNECT
@@ -68,7 +85,7 @@ def test_what_the_document_knows_is_taken(text: str, packet: tuple[int, str, int
         '2["a"]]', '2["a"]["b"]', '2["a"]1', '2-1["a"]', '21.5["a"]', '2 1["a"]', '2["a",]', "2['a']", '2/admin["a"]',
         *(f'2["{name}"]' for name in RESERVED), *(f'21["{name}",{{}}]' for name in RESERVED),
         # ids: ASCII digits, and not too many
-        '2\u0663["a"]', '2\u00b2["a"]', '21\u0663["a"]', '2' + '1' * 16 + '["a"]', '2' + '1' * 5000 + '["a"]',
+        '2\u0663["a"]', '2\u00b2["a"]', '21\u0663["a"]', '2' + '1' * 21 + '["a"]', '2' + '1' * 5000 + '["a"]',
         # ACK
         '3', '31', '3[]', '31{}', '31null', '31"x"',
         # JSON
