@@ -7,11 +7,18 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import os  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 
+import gevent  # noqa: E402
 import pytest  # noqa: E402
 
 from tests import clients  # noqa: E402
+
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    # A worker of pytest-xdist waits for a thread of its own; without a timer gevent would take that for a deadlock.
+    _timer = gevent.get_hub().loop.timer(1, 1)
+    _timer.start(lambda: None)
 
 
 @pytest.fixture(scope='session')

@@ -367,7 +367,7 @@ class TestConnecting:
 
     def test_acks_carry_the_number_that_was_asked_with(self, server: Server) -> None:
         with SocketIO(server.url) as socket:
-            for number in ('0', '7', '456', '9007199254740991'):
+            for number in ('0', '7', '456', '999999999999999'):
                 socket.send(f'42{number}["command",{{}}]')
                 assert socket.read_message().startswith(f'43{number}[')
 
