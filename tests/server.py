@@ -64,7 +64,7 @@ def wall(instant: int) -> str:
 @cache
 def _faketime_library() -> str | None:
     try:
-        answer = subprocess.run(['faketime', '-f', '+0', 'printenv', 'LD_PRELOAD'], capture_output=True, text=True)
+        answer = subprocess.run(['faketime', '-m', '-f', '+0', 'printenv', 'LD_PRELOAD'], capture_output=True, text=True)
     except FileNotFoundError:
         return None
     return answer.stdout.strip() or None
@@ -137,6 +137,8 @@ class Server:
             environment |= {'LD_PRELOAD': library, 'FAKETIME': f'{self._offset / 1000:+.3f}s', 'NO_FAKE_STAT': '1'}
             # Two names of one switch, in newer and in older releases.
             environment |= {'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'DONT_FAKE_MONOTONIC': '1'}
+            # Else each wait for a lock with a time limit (CPython's own, too) returns at once, and threads spin.
+            environment |= {'FAKETIME_FORCE_MONOTONIC_FIX': '0'}
         return environment
 
     def wait_for(self, path: str, status: int, within: float = 30) -> None:

@@ -35,11 +35,11 @@ class Scheduler:
     """Calls the handlers of each job, one after the other, in the greenlet that calls `run`."""
 
     def __init__(self, jobs: list[dict[str, Any]]) -> None:
-        """Raises `schedule.ScheduleError` for a job that the library does not understand."""
+        """Raises what the library raises for a job that it does not understand."""
         self._jobs = jobs
         self._handlers: dict[str, list[Handler]] = {job['name']: [] for job in jobs}
         self._schedule = schedule.Scheduler()
-        self._looked = datetime.min
+        self._looked = datetime.now()
         self._plan()
 
     def on(self, name: str, handler: Handler) -> None:
@@ -48,11 +48,13 @@ class Scheduler:
 
     def tick(self) -> float:
         """Emits what is due now; returns the seconds until it should be called again. Never raises."""
-        if datetime.now() < self._looked:
+        # Before the handlers run, as they take their time, and the clock may be set meanwhile.
+        now = datetime.now()
+        if now < self._looked:
             logger.warning('the clock was set back')
             self._plan()
+        self._looked = now
         self._schedule.run_pending()
-        self._looked = datetime.now()
         return min(max(self._schedule.idle_seconds or 0.0, 0.0), MAX_SLEEP)
 
     def run(self, wait: Callable[[float], bool]) -> None:

@@ -120,7 +120,7 @@ class Log:
         """Begins to read. What fell due before is for connections that join within the recovery window."""
         self._store.open(now)
         record = self._close(minute, now)
-        end = Place.after(minute)
+        end = Place.after(max(minute, record.purged))  # a new log has no past, not even its first minute's
         self._restart = self._store.before(min(Place.after(record.delivered), end), end, self._replay_limit)
         self._restart_until = now + self._recovery_window
         self.record, self.end = record, end

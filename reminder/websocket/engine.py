@@ -9,6 +9,7 @@ way. What Socket.IO's server class needs of both keeps its form: `sockets`, `sen
 
 import json
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -265,10 +266,10 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.upgraded, self.upgrading = True, False
         transport.owner = self
         assert isinstance(waiting, Polling)
-        payload = waiting.take()
+        packets = waiting.take(sys.maxsize)
         waiting.close()
-        if payload:
-            self.write_chunk(Chunk(payload.split(b'\x1e')))
+        if packets:
+            self.write_chunk(Chunk(packets))
         if transport.idle:
             self.drained()
 

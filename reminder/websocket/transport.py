@@ -21,6 +21,8 @@ from reminder.websocket import frames
 from reminder.websocket.frames import FrameError, FrameParser, close_frame, frame
 
 RECEIVE = 65_536
+MAX_PAYLOAD_PACKETS = 16
+"""Packets that a GET is answered with: clients built on python-engineio take no more in one payload."""
 LINGER = 2.0
 """Seconds that a closed WebSocket waits for the client's end, so that the close frame is read before a reset."""
 
@@ -28,20 +30,14 @@ _RawSocket = monkey.get_original('socket', 'socket')
 
 
 class Chunk:
-    """Packets that are ready to be written: as WebSocket frames, and as one long-polling payload when one asks."""
+    """Packets that are ready to be written to many: as they are for long-polling, and as WebSocket frames."""
 
-    __slots__ = ('_payload', 'frames', 'packets')
+    __slots__ = ('frames', 'packets', 'size')
 
     def __init__(self, packets: list[bytes]) -> None:
         self.packets = packets
         self.frames = b''.join([frame(packet) for packet in packets])
-        self._payload: bytes | None = None
-
-    @property
-    def payload(self) -> bytes:
-        if self._payload is None:
-            self._payload = b'\x1e'.join(self.packets)
-        return self._payload
+        self.size = sum(map(len, packets))
 
 
 class Owner(Protocol):
@@ -227,7 +223,7 @@ class Polling:
         self.owner = owner
         self.progress = time.monotonic()
         self.waiting = 0
-        self._outbox: list[bytes] = []
+        self._outbox: deque[bytes] = deque()
         self._poll: Event | None = None
 
     @property
@@ -246,7 +242,10 @@ class Polling:
             self._poll.set()
 
     def write_chunk(self, chunk: Chunk) -> None:
-        self.write(chunk.payload)
+        self._outbox.extend(chunk.packets)
+        self.waiting += chunk.size
+        if self._poll is not None:
+            self._poll.set()
 
     def poll(self, timeout: float) -> bytes:
         """What a GET is answered with: waits up to `timeout` seconds for packets; empty when none came."""
@@ -258,14 +257,13 @@ class Polling:
                 poll.wait(timeout)
             finally:
                 self._poll = None
-        return self.take()
+        return b'\x1e'.join(self.take(MAX_PAYLOAD_PACKETS))
 
-    def take(self) -> bytes:
-        """All packets that wait, as one payload."""
-        payload = b'\x1e'.join(self._outbox)
-        self._outbox.clear()
-        self.waiting = 0
-        return payload
+    def take(self, count: int) -> list[bytes]:
+        """Up to `count` of the packets that wait."""
+        packets = [self._outbox.popleft() for _ in range(min(count, len(self._outbox)))]
+        self.waiting -= sum(map(len, packets))
+        return packets
 
     def close(self, code: int = frames.NORMAL) -> None:
         """Ends a GET that waits, with what there is."""

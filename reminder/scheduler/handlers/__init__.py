@@ -1,13 +1,19 @@
-"""Who does what when a job is due. A new job is an entry in `jobs.json`, a module here, and a line in `subscribe`."""
+"""Who does what when a job is due. A new job is an entry in `jobs.json`, a module here, and a line in `HANDLERS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from reminder.models.store import Store
 from reminder.scheduler import Scheduler
 from reminder.scheduler.clock import Clock
 from reminder.services.delivery import Delivery
 from reminder.services.log import Log
+
+HANDLERS = (
+    'deliver',
+    'purge',
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,5 @@ class Context:
 
 def subscribe(scheduler: Scheduler, context: Context) -> None:
     """Subscribes all handlers."""
-    from reminder.scheduler.handlers import deliver, purge
-
-    deliver.subscribe(scheduler, context)
-    purge.subscribe(scheduler, context)
+    for name in HANDLERS:
+        import_module(f'{__name__}.{name}').subscribe(scheduler, context)
