@@ -8,7 +8,6 @@ from typing import Any
 import gevent
 import socketio
 from gevent.event import Event
-from gevent.pywsgi import WSGIServer
 from gevent.threadpool import ThreadPool
 from gevent.util import wrap_errors
 
@@ -23,8 +22,8 @@ from reminder.services.delivery import Delivery
 from reminder.services.log import Log
 from reminder.web import Web
 from reminder.websocket.broadcast import CatchUp, SocketIOWire
+from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
-from reminder.websocket.transport import Handler
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +59,15 @@ class Application:
         self._delivery = Delivery(self._log, wire, pause=lambda: gevent.sleep(0), wake=self._catch_up.wake)
         commands = Commands(self._store, self._delivery, self._clock.now)
         self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
-        self._http = WSGIServer(
+        self._http = Server(
+            self._server.eio,
             (config.host, config.port),
             socketio.WSGIApp(self._server, Web(self.health)),
             backlog=BACKLOG,
-            handler_class=Handler,
             log=None,
             error_log=logging.getLogger('reminder.http'),
         )
         self._http.logger = logging.getLogger('reminder.http')
-        self._http.pre_start_hook = self._server.eio.keep_http
         self._scheduler = Scheduler(load_jobs())
         subscribe(
             self._scheduler,

@@ -51,9 +51,10 @@ class Client:
         deadline = time.monotonic() + within
         with self._changed:
             while True:
-                for event in self.events[since:]:
-                    if matches(event):
-                        return event
+                while since < len(self.events):
+                    since += 1
+                    if matches(self.events[since - 1]):
+                        return self.events[since - 1]
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise AssertionError(f'nothing matched within {within} s, last: {self.events[-5:]}')

@@ -179,12 +179,24 @@ def _connect(path: Path) -> sqlite3.Connection:
         path.touch(0o600, exist_ok=False)  # SQLite gives the files beside it the same mode
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
-        db.execute('PRAGMA journal_mode = WAL')
+        _switch_to_wal(db, attempts=10)
         db.execute('PRAGMA synchronous = FULL')
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _switch_to_wal(db: sqlite3.Connection, attempts: int) -> None:
+    try:
+        db.execute('PRAGMA journal_mode = WAL')
+    except sqlite3.OperationalError:
+        if attempts == 1:
+            raise
+        # Of processes that switch a new file at once some get 'locked' without the usual wait. A lock is waited for.
+        db.execute('BEGIN EXCLUSIVE')
+        db.execute('ROLLBACK')
+        _switch_to_wal(db, attempts - 1)
 
 
 def _transaction(db: sqlite3.Connection, work: Callable[..., T], *args: Any) -> T:

@@ -135,9 +135,9 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
     def check_stalled(self) -> None:
         """Ends the session if the client has not taken a byte for the ping timeout."""
         self._stalled = False
-        if self.transport.idle:
+        if self.transport.idle or not isinstance(self.transport, WebSocket):
             return
-        if time.monotonic() - self.transport.progress >= self.server.ping_timeout:
+        if time.monotonic() - self.transport.taken >= self.server.ping_timeout:
             self._end(self.server.reason.PING_TIMEOUT, POLICY)
         else:
             self._watch()
@@ -151,10 +151,10 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
 
     def check_pong(self, pinged: float) -> None:
-        """Ends the session if that ping was not answered and no other byte moved since."""
+        """Ends the session if that ping was not answered, without a reason to wait longer."""
         if self._pinged != pinged:
             return
-        if self.upgraded and (self._paused or (not self.transport.idle and self.transport.progress > pinged)):
+        if isinstance(self.transport, WebSocket) and (self._paused or self.transport.taken > pinged):
             # Its pong waits behind what it is still reading, or what it sent before is still being worked on.
             self._pinged = time.monotonic()
             self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
@@ -227,6 +227,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             self._end(self.server.reason.TRANSPORT_ERROR)
             return _error('request')
         payload = transport.poll(self.server.ping_interval + self.server.ping_timeout)
+        self._control_flow()
         return OK, payload or (b'1' if self.closed and self.server.stopping else b'6')
 
     def post(self, body: bytes) -> Reply:
@@ -350,9 +351,9 @@ class Engine(engineio.Server):  # type: ignore[misc]
         if environ['REQUEST_METHOD'] == 'OPTIONS' and self._origin_allowed(environ):
             status, body = '204 No Content', b''
         else:
-            refusal = self._refusal(environ)
+            refusal = self.refusal(environ)
             if refusal is None and 'wsgi.websocket' in environ:
-                self._serve_websocket(environ)
+                self.serve_websocket(environ)
                 return []
             status, body = refusal or self._serve_polling(environ)
         headers = [
@@ -364,17 +365,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
         start_response(status, headers)
         return [body]
 
-    def keep_http(self, handler: Any) -> bool:
-        """gevent-websocket's `pre_start_hook`: whether a request is answered by HTTP: it is no upgrade, or refused."""
-        environ = handler.environ
-        return (
-            'HTTP_UPGRADE' not in environ
-            or not environ['PATH_INFO'].startswith('/socket.io/')
-            or self._refusal(environ) is not None
-        )
-
-    def _refusal(self, environ: dict[str, Any]) -> Reply | None:
-        """What is wrong with a request, in the order of the protocol document's checks."""
+    def refusal(self, environ: dict[str, Any]) -> Reply | None:
+        """What is wrong with a request, in the order of the protocol document's checks; None where nothing is."""
         if not self._origin_allowed(environ):
             return _error('origin')
         query, method = _query(environ), environ['REQUEST_METHOD']
@@ -397,7 +389,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
             return _error('stopping')
         return _error('request') if session.upgraded or (upgrade and session.upgrading) else None
 
-    def _serve_websocket(self, environ: dict[str, Any]) -> None:
+    def serve_websocket(self, environ: dict[str, Any]) -> None:
+        """Takes a WebSocket after its handshake, whose request was not refused."""
         sock, buffered = environ['wsgi.websocket']
         sid = _query(environ).get('sid')
         if sid is None:

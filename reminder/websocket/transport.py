@@ -9,13 +9,10 @@ import errno
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
-from gevent import monkey
 from gevent.event import Event
-from geventwebsocket.handler import WebSocketHandler
 
 from reminder.websocket import frames
 from reminder.websocket.frames import FrameError, FrameParser, close_frame, frame
@@ -25,8 +22,6 @@ MAX_PAYLOAD_PACKETS = 16
 """Packets that a GET is answered with: clients built on python-engineio take no more in one payload."""
 LINGER = 2.0
 """Seconds that a closed WebSocket waits for the client's end, so that the close frame is read before a reset."""
-
-_RawSocket = monkey.get_original('socket', 'socket')
 
 
 class Chunk:
@@ -54,10 +49,20 @@ class Owner(Protocol):
 
 
 class WebSocket:
-    """A client's socket, speaking WebSocket. `progress` is when it last took or gave a byte (monotonic seconds)."""
+    """A client's socket, speaking WebSocket."""
 
-    name = 'websocket'
-    __slots__ = ('_closing', '_outbox', '_parser', '_reading', '_sock', '_writing', 'owner', 'progress', 'waiting')
+    __slots__ = (
+        '_closing',
+        '_outbox',
+        '_parser',
+        '_pong',
+        '_reading',
+        '_sock',
+        '_writing',
+        'owner',
+        'taken',
+        'waiting',
+    )
 
     def __init__(self, sock: Any, max_message: int, owner: Owner) -> None:
         self._sock = sock
@@ -66,13 +71,17 @@ class WebSocket:
         self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
         self._writing: Any = None
         self._closing = False
+        self._pong: bytes | None = None
         self.owner = owner
-        self.progress = time.monotonic()
         self.waiting = 0
         """Bytes that the client has not taken yet."""
+        self.taken = time.monotonic()
+        """When it last took any of the bytes that waited (monotonic seconds)."""
 
     def start(self, buffered: bytes) -> None:
         """Begins to read, with what the HTTP layer had read already."""
+        if self._closing:
+            return  # lost by what was written before
         self._reading.start(self._readable)
         if buffered:
             self._take(buffered)
@@ -100,8 +109,8 @@ class WebSocket:
         """Sends a close frame behind what waits, then ends. The owner is not told."""
         if self._closing:
             return
-        self._send(close_frame(code))
         self._closing = True
+        self._push(close_frame(code))
         if self._sock is None:
             return
         self._parser = None  # type: ignore[assignment]  # what comes now is read and thrown away
@@ -115,6 +124,7 @@ class WebSocket:
         """Ends at once. The owner is not told."""
         self._closing = True
         self._outbox.clear()
+        self.waiting = 0
         if self._sock is None:
             return
         # The watchers go first: libev ends the process over a watcher whose descriptor is closed.
@@ -126,8 +136,10 @@ class WebSocket:
         self._sock = None
 
     def _send(self, data: bytes) -> None:
-        if self._sock is None or self._closing:
-            return
+        if not self._closing:
+            self._push(data)
+
+    def _push(self, data: bytes) -> None:
         if self._outbox:
             self._outbox.append(data)
             self.waiting += len(data)
@@ -135,6 +147,7 @@ class WebSocket:
         sent = self._try_send(data)
         if sent < 0 or sent == len(data):
             return
+        self.taken = time.monotonic()
         self._outbox.append(memoryview(data)[sent:])
         self.waiting = len(data) - sent
         if self._writing is None:
@@ -157,7 +170,7 @@ class WebSocket:
             if sent < 0:
                 return
             if sent:
-                self.progress = time.monotonic()
+                self.taken = time.monotonic()
                 self.waiting -= sent
             if sent < len(self._outbox[0]):
                 self._outbox[0] = memoryview(self._outbox[0])[sent:]
@@ -166,8 +179,11 @@ class WebSocket:
         self._writing.stop()
         if self._closing:
             self._shutdown()
-        else:
-            self.owner.drained()
+            return
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self._send(frame(pong, frames.PONG))
+        self.owner.drained()
 
     def _readable(self) -> None:
         try:
@@ -182,7 +198,6 @@ class WebSocket:
             self._take(data)
 
     def _take(self, data: bytes) -> None:
-        self.progress = time.monotonic()
         try:
             for opcode, payload in self._parser.feed(data):
                 if opcode == frames.TEXT:
@@ -190,7 +205,7 @@ class WebSocket:
                 elif opcode == frames.BINARY:
                     self.owner.received('b')
                 elif opcode == frames.PING:
-                    self._send(frame(payload, frames.PONG))  # type: ignore[arg-type]
+                    self._answer_ping(payload)  # type: ignore[arg-type]
                 elif opcode == frames.CLOSE:
                     self.close(frames.NORMAL)
                     self.owner.lost()
@@ -199,6 +214,13 @@ class WebSocket:
         except FrameError as error:
             self.close(error.code)
             self.owner.lost()
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """A pong, or while something waits a note to send one: the latest is enough (RFC 6455 section 5.5.3)."""
+        if self._outbox:
+            self._pong = payload
+        else:
+            self._send(frame(payload, frames.PONG))
 
     def _lost(self) -> None:
         closing = self._closing
@@ -217,11 +239,8 @@ class WebSocket:
 class Polling:
     """Long-polling: packets wait until a GET fetches them."""
 
-    name = 'polling'
-
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.progress = time.monotonic()
         self.waiting = 0
         self._outbox: deque[bytes] = deque()
         self._poll: Event | None = None
@@ -249,7 +268,6 @@ class Polling:
 
     def poll(self, timeout: float) -> bytes:
         """What a GET is answered with: waits up to `timeout` seconds for packets; empty when none came."""
-        self.progress = time.monotonic()
         if not self._outbox:
             self._poll = poll = Event()
             try:
@@ -274,41 +292,3 @@ class Polling:
 
     def pause(self, paused: bool) -> None:
         """A POST waits by itself, see the session's."""
-
-
-class Handler(WebSocketHandler):  # type: ignore[misc]
-    """pywsgi's and gevent-websocket's handler, which hands a WebSocket's socket over instead of serving it."""
-
-    socket: Any
-    websocket: Any
-
-    def handle(self) -> None:
-        """Serves a connection. An answer's headers and body are two writes, which Nagle would hold 40 ms apart."""
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        super().handle()
-
-    def log_request(self) -> None:
-        """Polls are not worth a line each."""
-
-    def run_websocket(self) -> None:
-        """Calls the application with the raw socket and what was read ahead, as `environ['wsgi.websocket']`."""
-        sock = self.socket
-        self.socket = None
-        sock.settimeout(0)  # so that peek() cannot wait
-        buffered = self.rfile.peek()
-        raw = _RawSocket(fileno=sock.detach())
-        raw.setblocking(False)
-        # gevent-websocket would send a CLOSE when its own object is collected.
-        self.websocket.closed = True
-        self.websocket = None
-        self.environ['wsgi.websocket'] = (raw, buffered)
-        try:
-            self.application(self.environ, _no_response)
-        except BaseException:
-            raw.close()
-            raise
-
-
-def _no_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
-    """The response was sent with the handshake."""
-    return lambda data: None
