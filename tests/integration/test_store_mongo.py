@@ -1,0 +1,499 @@
+"""What is particular to the MongoDB store: other programs' documents, its settings, its fence in steps, its faults."""
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bson
+import gevent
+import pytest
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
+from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo.database import Database
+from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.read_concern import ReadConcern
+
+from reminder.errors import MinuteClosed, StoreUnavailable
+from reminder.models import mongo
+from reminder.models.event import MINUTE, Event, Place
+from reminder.models.mongo import MongoStore
+from tests import mongodb
+from tests.integration.test_store import END, NOW, START, Gate, event
+
+Client = MongoClient[dict[str, Any]]
+
+
+def date(instant: int) -> DatetimeMS:
+    return DatetimeMS(instant)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with mongodb.database() as url:
+        yield url
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database[dict[str, Any]]]:
+    """The database as another program sees it."""
+    client = Client(url)
+    yield client.get_default_database()
+    client.close()
+
+
+@pytest.fixture
+def connect(url: str) -> Iterator[Callable[[], MongoStore]]:
+    stores = []
+
+    def connect() -> MongoStore:
+        stores.append(MongoStore(url))
+        stores[-1].open(NOW)
+        return stores[-1]
+
+    yield connect
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(connect: Callable[[], MongoStore]) -> MongoStore:
+    return connect()
+
+
+def names(store: MongoStore) -> list[str]:
+    return [each.name for each in store.read(START, END, 100)]
+
+
+class TestDocuments:
+    def test_our_events_are_documents_of_the_node_servers_form_with_what_was_asked_for(
+        self, store: MongoStore, database: Database[dict[str, Any]]
+    ) -> None:
+        kept = event(1, 'tea')
+        store.add(kept)
+        assert database.events.find_one({}, {'time': 0}) == {
+            '_id': ObjectId(kept.id),
+            'name': 'tea',
+            'localTime': '2027-01-15 08:00',
+            'timeZone': 'Europe/Berlin',
+        }
+        assert database.events.find_one({'time': {'$type': 'date', '$eq': date(kept.time)}})
+
+    def test_what_the_node_server_left_is_picked_up_and_its_past_is_not_replayed(
+        self, database: Database[dict[str, Any]], connect: Callable[[], MongoStore]
+    ) -> None:
+        # Given a past and a pending event, as mongoose writes them
+        past, pending = ObjectId(), ObjectId()
+        database.events.insert_many(
+            [
+                {'_id': past, 'name': 'past', 'time': date(NOW - MINUTE), '__v': 0},
+                {'_id': pending, 'name': 'pending', 'time': date(NOW + MINUTE), '__v': 0},
+            ]
+        )
+
+        # When the first server opens that database
+        store = connect()
+
+        # Then it reads from now on
+        assert store.record().delivered == NOW
+        read = store.read(Place.after(store.record().delivered), END, 10)
+        assert read == [Event(str(pending), 'pending', NOW + MINUTE)]
+        assert store.get(str(past)) == Event(str(past), 'past', NOW - MINUTE)
+
+    @pytest.mark.parametrize(
+        'fields',
+        [
+            {},
+            {'time': None},
+            {'time': '2027-01-15'},
+            {'time': NOW},
+            {'time': 1e300},
+            {'time': {'at': date(NOW)}},
+            {'time': []},
+            {'time': [date(NOW)]},
+            {'time': [date(NOW), date(NOW + MINUTE)]},
+        ],
+        ids=str,
+    )
+    def test_a_document_without_a_date_is_no_event(
+        self, store: MongoStore, database: Database[dict[str, Any]], fields: dict[str, Any]
+    ) -> None:
+        kept = event(1)
+        store.add(kept)
+        id = database.events.insert_one({'name': 'no event', **fields}).inserted_id
+        assert store.read(START, END, 10) == [kept]
+        assert store.count(START, END, 10) == 1
+        assert store.before(START, END, 0) == kept.place
+        assert store.get(str(id)) is None
+
+    @pytest.mark.parametrize(
+        ('fields', 'expected'),
+        [
+            ({}, ('', None, None)),
+            ({'name': None}, ('', None, None)),
+            ({'name': 5}, ('5', None, None)),
+            ({'name': ['tea']}, ("['tea']", None, None)),
+            ({'name': 'tea', 'localTime': 5, 'timeZone': {}}, ('tea', None, None)),
+            ({'name': 'tea', 'payload': b'\xff', 'more': {'x': [1]}}, ('tea', None, None)),
+        ],
+        ids=str,
+    )
+    def test_an_event_of_another_form_is_read_as_far_as_it_goes(
+        self,
+        store: MongoStore,
+        database: Database[dict[str, Any]],
+        fields: dict[str, Any],
+        expected: tuple[str, str | None, str | None],
+    ) -> None:
+        id = database.events.insert_one({'time': date(NOW + MINUTE), **fields}).inserted_id
+        name, local_time, zone = expected
+        assert store.read(START, END, 10) == [Event(str(id), name, NOW + MINUTE, local_time, zone)]
+
+    @pytest.mark.parametrize('id', ['tea-1', 'ä', 17], ids=ascii)
+    def test_an_id_that_is_no_object_id_is_read_as_text(
+        self, store: MongoStore, database: Database[dict[str, Any]], id: object
+    ) -> None:
+        database.events.insert_one({'_id': id, 'name': 'tea', 'time': date(NOW + MINUTE)})
+        kept = event(2)
+        store.add(kept)
+        first, second = store.read(START, END, 10)
+        assert first == Event(str(id), 'tea', NOW + MINUTE)
+        assert second == kept
+        assert store.read(first.place, END, 10) == [kept]
+
+    @pytest.mark.parametrize('time', [253_402_300_800_000, -62_135_596_800_001, 2**62])
+    def test_a_date_beyond_pythons_is_read(
+        self, store: MongoStore, database: Database[dict[str, Any]], time: int
+    ) -> None:
+        id = database.events.insert_one({'name': 'far', 'time': date(time)}).inserted_id
+        assert store.get(str(id)) == Event(str(id), 'far', time)
+
+    def test_a_name_that_is_no_utf8_is_read_with_marks(self) -> None:
+        # By hand, as the driver does not write such
+        whole = bson.encode({'_id': ObjectId(), 'name': 'caf_', 'time': date(NOW)})
+        broken = bson.decode(
+            whole.replace(b'caf_', b'caf\xe9'), MongoStore('mongodb://127.0.0.1')._events.codec_options
+        )
+        assert mongo._event(broken).name == 'caf\N{REPLACEMENT CHARACTER}'
+
+
+class TestSettings:
+    def test_the_url_cannot_weaken_what_is_promised(self) -> None:
+        store = MongoStore(
+            'mongodb://127.0.0.1/x?w=0&journal=false&readPreference=secondary&readConcernLevel=available'
+        )
+        for collection in store._events, store._log:
+            assert collection.write_concern == WriteConcern('majority', j=True)
+            assert collection.read_preference == ReadPreference.PRIMARY
+            assert collection.read_concern == ReadConcern('local')
+
+    def test_the_database_is_the_urls_or_event_reminder(self) -> None:
+        assert MongoStore('mongodb://127.0.0.1/mine?w=1')._database.name == 'mine'
+        assert MongoStore('mongodb://127.0.0.1')._database.name == 'event-reminder'
+
+    def test_nothing_is_connected_before_it_is_opened(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def connect(*args: Any, **kwargs: Any) -> None:
+            raise AssertionError('it connects')
+
+        monkeypatch.setattr('socket.socket.connect', connect)
+        MongoStore('mongodb+srv://ann:secret@cluster.example.com/x').close()
+
+    def test_the_index_is_made_once_whatever_its_name(
+        self, database: Database[dict[str, Any]], connect: Callable[[], MongoStore]
+    ) -> None:
+        def keys() -> list[dict[str, int]]:
+            return [dict(index['key']) for index in database.events.list_indexes()]
+
+        connect()
+        connect()
+        assert keys() == [{'_id': 1}, {'time': 1, '_id': 1}]
+        database.events.drop_index('time_1__id_1')
+        database.events.create_index([('time', 1), ('_id', 1)], name='by hand')
+        connect()
+        assert keys() == [{'_id': 1}, {'time': 1, '_id': 1}]
+
+    def test_reading_walks_along_the_index(self, store: MongoStore, database: Database[dict[str, Any]]) -> None:
+        if 'ferretdbVersion' in database.command('buildInfo'):
+            pytest.skip('FerretDB has no query plans')
+        store.add(event(1))
+        for after in START, event(1).place:
+            query = mongo._between(after, event(9).place)
+            planner = database.events.find(query).sort(mongo._FORWARD).explain()['queryPlanner']
+            plan = json.dumps(planner['winningPlan'], default=str)
+            assert '"IXSCAN"' in plan
+            assert '"COLLSCAN"' not in plan
+            assert '"SORT"' not in plan
+
+
+class TestFence:
+    """`_insert` step by step: the events are inserted, then `closed` is read, then what was late is deleted."""
+
+    @pytest.fixture
+    def gate(self, store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> Gate:
+        """Holds back the next reading of `closed`."""
+        gate = Gate()
+        read = store._raise_closed
+
+        def held(minute: int) -> Any:
+            monkeypatch.undo()
+            gate.hold()
+            return read(minute)
+
+        monkeypatch.setattr(store, '_raise_closed', held)
+        return gate
+
+    def test_what_was_inserted_when_its_minute_was_closed_is_refused_and_deleted(
+        self, store: MongoStore, connect: Callable[[], MongoStore], gate: Gate
+    ) -> None:
+        # Given an event that is inserted, but not acknowledged
+        late = event(1)
+        caller = gevent.spawn(store.add, late)
+        gate.wait_until_reached()
+
+        # When another server closes its minute
+        other = connect()
+        other.close_minute(late.time)
+        gate.open()
+        caller.join(10)
+
+        # Then its caller is told so, and nothing is left of it
+        assert isinstance(caller.exception, MinuteClosed)
+        assert other.get(late.id) is None
+
+    def test_what_a_reopening_marked_before_it_was_acknowledged_is_read(
+        self, store: MongoStore, connect: Callable[[], MongoStore], gate: Gate
+    ) -> None:
+        # Given an event that is inserted, but not acknowledged, while a wrong clock has closed its minute
+        other = connect()
+        log = other.close_minute(NOW + 60 * MINUTE).log
+        kept = event(5)
+        caller = gevent.spawn(store.add, kept)
+        gate.wait_until_reached()
+
+        # When the log is reopened, which marks the event, and opens its minute again
+        other.reopen(log, NOW + MINUTE)
+        gate.open()
+        caller.join(10)
+
+        # Then its caller may be told that it was kept
+        assert caller.exception is None
+        assert other.read(START, END, 10) == [kept]
+
+    def test_what_is_added_after_a_reopening_is_not_touched_twice(
+        self, store: MongoStore, connect: Callable[[], MongoStore]
+    ) -> None:
+        other = connect()
+        skipped = event(5, 'skipped')
+        store.add(skipped)
+        other.reopen(other.close_minute(NOW + 60 * MINUTE).log, NOW + MINUTE)
+        store.add(event(6, 'kept'))
+        assert names(store) == ['kept']
+
+    def test_an_id_that_is_taken_is_refused_alone_and_its_event_stays(
+        self, store: MongoStore, connect: Callable[[], MongoStore]
+    ) -> None:
+        # Given an event whose minute is closed by now
+        first, other = event(1, 'first'), connect()
+        store.add(first)
+        store.close_minute(first.time)
+
+        # When one of the same id is added together with others
+        outcomes = store._insert([event(2, 'other'), event(1, 'again', first.id), event(1, 'late')])
+
+        # Then only that one and the late one were refused
+        assert [type(outcome) for outcome in outcomes] == [type(None), StoreUnavailable, MinuteClosed]
+        assert names(other) == ['first', 'other']
+
+    def test_events_are_not_kept_while_a_majority_does_not_have_them(
+        self, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def insert_many(documents: Any, ordered: bool) -> None:
+            errors = [{'code': 64, 'errmsg': 'waiting for replication timed out'}]
+            raise BulkWriteError({'writeErrors': [], 'writeConcernErrors': errors})
+
+        monkeypatch.setattr(store._events, 'insert_many', insert_many)
+        with pytest.raises(StoreUnavailable, match='waiting for replication timed out'):
+            store.add(event(1))
+
+    def test_a_lost_record_is_told(self, store: MongoStore, database: Database[dict[str, Any]]) -> None:
+        database.drop_collection('eventLog')
+        for verb in store.record, lambda: store.add(event(1)), lambda: store.close_minute(NOW):
+            with pytest.raises(StoreUnavailable, match='eventLog'):
+                verb()
+
+
+class TestReopen:
+    def test_what_is_closed_between_the_marks_and_the_record_is_passed_over_too(
+        self, store: MongoStore, connect: Callable[[], MongoStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a server that has set its marks, and is about to change the record
+        other = connect()
+        for minutes in (5, 61, 62):
+            store.add(event(minutes, str(minutes)))
+        log = store.close_minute(NOW + 60 * MINUTE).log
+        gate = Gate()
+
+        def token_hex(length: int) -> str:
+            monkeypatch.undo()
+            gate.hold()
+            return '1' * 2 * length
+
+        monkeypatch.setattr(mongo, 'token_hex', token_hex)
+        caller = gevent.spawn(store.reopen, log, NOW)
+        gate.wait_until_reached()
+
+        # When the server whose clock is wrong closes the next minute
+        other.close_minute(NOW + 61 * MINUTE)
+        gate.open()
+        caller.join(10)
+
+        # Then that one's events are of the skipped past too
+        assert caller.value.closed == NOW
+        assert names(store) == ['62']
+
+
+class TestPurge:
+    def test_purged_is_raised_before_anything_is_deleted(
+        self, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def delete_many(query: Any) -> None:
+            raise AutoReconnect('gone')
+
+        store.add(event(1))
+        store.set_delivered(store.close_minute(NOW + MINUTE).log, NOW + MINUTE)
+        monkeypatch.setattr(store._events, 'delete_many', delete_many)
+        with pytest.raises(StoreUnavailable):
+            store.purge(NOW + MINUTE)
+        assert store.record().purged == NOW + MINUTE
+
+    def test_it_stops_when_the_log_is_reopened(
+        self, store: MongoStore, connect: Callable[[], MongoStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a server whose clock is wrong, which deletes one event at a time
+        monkeypatch.setattr(mongo, 'BATCH', 1)
+        store.add(event(1, 'deleted'))
+        store.add(event(2, 'skipped'))
+        log = store.close_minute(NOW + 60 * MINUTE).log
+        store.set_delivered(log, NOW + 60 * MINUTE)
+        other, delete = connect(), store._events.delete_many
+
+        def delete_many(query: Any) -> Any:
+            other.reopen(log, NOW)
+            other.add(event(1, 'new'))
+            return delete(query)
+
+        monkeypatch.setattr(store._events, 'delete_many', delete_many)
+
+        # When another one reopens the log meanwhile
+        deleted = store.purge(NOW + 60 * MINUTE)
+
+        # Then nothing of the new log is deleted
+        assert deleted == 1
+        assert names(other) == ['new']
+
+
+class TestFaults:
+    @pytest.fixture
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert mongo.TIMEOUT < 5
+        monkeypatch.setattr(mongo, 'TIMEOUT', 0.5)
+
+    def test_an_unreachable_database_is_told_in_time_without_the_password(
+        self, impatient: None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # Given a database that nobody listens at
+        caplog.set_level('DEBUG')
+        store = MongoStore('mongodb://ann:s3cret@127.0.0.1:1/x')
+        begun = time.monotonic()
+
+        # When it is used
+        with pytest.raises(StoreUnavailable) as raised:
+            store.open(NOW)
+
+        # Then that fails in time, in a line that says where, and the password is nowhere
+        assert time.monotonic() - begun < mongo.TIMEOUT + 0.5
+        assert str(raised.value) == 'MongoDB 127.0.0.1:1: [Errno 111] Connection refused'
+        for text in repr(store), repr(raised.value), ''.join(traceback.format_exception(raised.value)), caplog.text:
+            assert 's3cret' not in text
+        store.close()
+
+    def test_callers_that_wait_together_do_not_wait_one_after_the_other(self, impatient: None) -> None:
+        store = MongoStore('mongodb://127.0.0.1:1')
+        begun = time.monotonic()
+        callers = [gevent.spawn(store.add, event(1)) for _ in range(20)]
+        gevent.sleep(0.2)
+        callers += [gevent.spawn(store.add, event(1)) for _ in range(20)]
+        gevent.joinall(callers)
+        assert all(isinstance(caller.exception, StoreUnavailable) for caller in callers)
+        assert time.monotonic() - begun < 1
+        store.close()
+
+    def test_a_database_that_was_away_is_used_again_when_it_is_back(self, impatient: None, tmp_path: Path) -> None:
+        with mongodb.Ferret(tmp_path) as ferret:
+            # Given a store with an event
+            store = MongoStore(ferret.url)
+            record = store.open(NOW)
+            kept = event(1)
+            store.add(kept)
+
+            # When its database ends, every verb fails
+            ferret.stop()
+            for verb in store.record, lambda: store.add(event(1)), lambda: store.read(START, END, 1):
+                with pytest.raises(StoreUnavailable):
+                    verb()
+
+            # Then it is as before when the database is back
+            ferret.start()
+            deadline = time.monotonic() + 15
+            while True:
+                try:
+                    assert store.record() == record
+                    break
+                except StoreUnavailable:
+                    assert time.monotonic() < deadline
+            assert store.read(START, END, 10) == [kept]
+            store.close()
+
+    def test_a_store_whose_database_comes_later_opens_then(self, impatient: None, tmp_path: Path) -> None:
+        ferret = mongodb.Ferret(tmp_path)
+        store = MongoStore(ferret.url)
+        with pytest.raises(StoreUnavailable):
+            store.open(NOW)
+        with ferret:
+            deadline = time.monotonic() + 15
+            while True:
+                try:
+                    assert store.open(NOW).closed == NOW
+                    break
+                except StoreUnavailable:
+                    assert time.monotonic() < deadline
+            store.close()
+
+    @pytest.mark.parametrize('ahead', [3600, -3600, 2, 0.4, -0.4, 0])
+    def test_the_databases_clock_is_told_where_it_is_more_than_a_second_off(self, ahead: float, tmp_path: Path) -> None:
+        with mongodb.Ferret(tmp_path).start(ahead) as ferret:
+            store = MongoStore(ferret.url)
+            store.open(NOW)
+            offset = store.clock_offset(time.time_ns() // 1_000_000)
+            assert offset == pytest.approx(ahead * 1000 if abs(ahead) > 1 else 0, abs=300)
+            store.close()
+
+    def test_half_of_a_slow_answers_time_is_taken_into_account(
+        self, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a clock that is 10 s ahead, read 2 s after it was asked for, on a line as slow in both directions
+        clock = iter([100.0, 104.0])
+        monkeypatch.setattr(mongo, 'monotonic', lambda: next(clock))
+        monkeypatch.setattr(store._database, 'command', lambda *args, **kwargs: {'localTime': date(NOW + 12_000)})
+        assert store.clock_offset(NOW) == 10_000
+
+    def test_an_answer_too_slow_to_tell_changes_no_clock(
+        self, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = iter([100.0, 104.0])
+        monkeypatch.setattr(mongo, 'monotonic', lambda: next(clock))
+        monkeypatch.setattr(store._database, 'command', lambda *args, **kwargs: {'localTime': date(NOW + 4_500)})
+        assert store.clock_offset(NOW) == 0
