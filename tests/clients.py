@@ -29,7 +29,7 @@ KINDS = {
 }
 TRANSPORTS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgrade': ['polling', 'websocket']}
 
-_FOLDER = Path(__file__).parent / 'js'
+JS = Path(__file__).parent / 'js'
 _RETRY_SOON = {'reconnectionDelay': 100, 'reconnectionDelayMax': 300}
 
 
@@ -159,7 +159,7 @@ class Driver:
     def __init__(self) -> None:
         self._clients: dict[int, Client] = {}
         self._process = subprocess.Popen(
-            ['node', 'driver.mjs'], cwd=_FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ['node', 'driver.mjs'], cwd=JS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -194,12 +194,12 @@ def install() -> None:
     """Installs the JavaScript clients with npm where they are not, or not the ones that the lock file names."""
     if not shutil.which('npm'):
         missing('Node.js with npm')
-    locked, installed = _FOLDER / 'package-lock.json', _FOLDER / 'node_modules' / '.package-lock.json'
-    with (_FOLDER / 'package.json').open() as lock:
+    locked, installed = JS / 'package-lock.json', JS / 'node_modules' / '.package-lock.json'
+    with (JS / 'package.json').open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if installed.exists() and installed.stat().st_mtime >= locked.stat().st_mtime:
             return
-        npm = subprocess.run(['npm', 'ci', '--no-audit', '--no-fund'], cwd=_FOLDER, capture_output=True, text=True)
+        npm = subprocess.run(['npm', 'ci', '--no-audit', '--no-fund'], cwd=JS, capture_output=True, text=True)
         if npm.returncode != 0:
             missing(f'socket.io-client (npm said: {npm.stderr.strip()})')
 

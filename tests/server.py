@@ -64,7 +64,8 @@ def wall(instant: int) -> str:
 @cache
 def _faketime_library() -> str | None:
     try:
-        answer = subprocess.run(['faketime', '-m', '-f', '+0', 'printenv', 'LD_PRELOAD'], capture_output=True, text=True)
+        ask = ['faketime', '-m', '-f', '+0', 'printenv', 'LD_PRELOAD']
+        answer = subprocess.run(ask, capture_output=True, text=True)
     except FileNotFoundError:
         return None
     return answer.stdout.strip() or None
@@ -74,7 +75,7 @@ class Server:
     """One server with its port, folder, settings and clock; it can be started, ended and started again.
 
     `settings` are environment variables; the database is a SQLite file in `folder` unless `DATABASE_URL` is among
-    them. `clock` (`'YYYY-MM-DD HH:mm:ss'`, UTC) is what its wall clock shows at the first start; None is real time.
+    them. `clock` (`'YYYY-MM-DD HH:mm:ss'`, UTC) is what its wall clock shows now; None is real time.
     """
 
     def __init__(self, folder: Path, clock: str | None = None, **settings: str):
@@ -83,8 +84,9 @@ class Server:
         self.settings = {'PORT': str(self.port), 'DATABASE_URL': f'sqlite:///{folder / "events.db"}', **settings}
         self._stdout = folder / 'stdout.log'
         self._stderr = folder / 'stderr.log'
-        self._clock = clock
         self._offset = 0
+        if clock:
+            self.skip_to(millis(clock))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,13 +99,17 @@ class Server:
         """What the server's wall clock shows (ms, UTC)."""
         return int(time.time() * 1000) + self._offset
 
+    @property
+    def ahead(self) -> float:
+        """How far its clock is ahead of real time (s)."""
+        return self._offset / 1000
+
     def next_minute(self, margin: float = 2) -> int:
         """The first minute (ms, UTC) that begins `margin` seconds from now or later."""
         return -(-(self.now() + int(margin * 1000)) // MINUTE) * MINUTE
 
     def skip_to(self, instant: int) -> None:
         """Moves the clock to `instant` (ms, UTC) for the next start; nothing happens to a process that runs."""
-        self._clock = None
         self._offset += instant - self.now()
 
     def wait_until(self, instant: int) -> None:
@@ -114,8 +120,6 @@ class Server:
 
     def start(self, ready: str | None = '/readyz', within: float = 30) -> 'Server':
         """Starts the process and returns when a GET of the path `ready` is answered 200 (None: at once)."""
-        if self._clock:
-            self.skip_to(millis(self._clock))
         with self._stdout.open('ab') as stdout, self._stderr.open('ab') as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, ROOT / 'scripts' / 'run_server.py'],
@@ -134,7 +138,7 @@ class Server:
         environment |= {'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1', **self.settings}
         if self._offset:
             library = _faketime_library() or missing('faketime')
-            environment |= {'LD_PRELOAD': library, 'FAKETIME': f'{self._offset / 1000:+.3f}s', 'NO_FAKE_STAT': '1'}
+            environment |= {'LD_PRELOAD': library, 'FAKETIME': f'{self.ahead:+.3f}s', 'NO_FAKE_STAT': '1'}
             # Two names of one switch, in newer and in older releases.
             environment |= {'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'DONT_FAKE_MONOTONIC': '1'}
             # Else each wait for a lock with a time limit (CPython's own, too) returns at once, and threads spin.

@@ -206,11 +206,19 @@ class TestPolling:
         assert waiting.answer().status_code == 200
         assert session.get().status_code == 400
 
-    @pytest.mark.parametrize('body', [b'abc', b'9', b'4\x1e', b'\x1e', b'', b'\xff\xfe', b'bAQID', b'40\x1eabc'])
+    @pytest.mark.parametrize('body', [b'abc', b'9', b'4\x1e', b'\x1e', b'', b'\xff\xfe', b'40\x1eabc'])
     def test_a_malformed_post_ends_the_session(self, patient: Server, body: bytes) -> None:
         session = Polling(patient.url)
         assert session.post_bytes(body).status_code == 400
         assert session.get().status_code == 400
+
+    def test_a_binary_packet_that_no_packet_announced_ends_the_session(self, patient: Server) -> None:
+        session = Polling(patient.url)
+        session.post('40')
+        session.post('bAQID')
+        while session.get().status_code == 200:
+            continue
+        assert session.post('40').status_code == 400
 
     def test_a_post_beyond_the_announced_size_is_refused(self, patient: Server) -> None:
         session = Polling(patient.url)
@@ -425,7 +433,7 @@ class TestFrames:
             socket.send_frame(CONTINUATION, b'4' * half)
             assert socket.close_code() == 1009
 
-    def test_a_binary_message_without_a_packet_that_announced_it_ends_the_session(self, patient: Server) -> None:
+    def test_a_binary_message_that_no_packet_announced_ends_the_session(self, patient: Server) -> None:
         with SocketIO(patient.url) as socket:
             socket.send_frame(FIN | BINARY, b'\x01\x02\x03')
             socket.close_code()

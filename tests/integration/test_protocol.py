@@ -271,9 +271,10 @@ class TestHarmless:
                 socket.send('421' + json.dumps(['command', {'command': 'scheduleEvent', 'data': data}]))
                 assert_failure(json.loads(socket.read_message().removeprefix('431'))[0])
 
+    @pytest.mark.parametrize('transport', ['websocket', 'polling'])
     @pytest.mark.parametrize('kind', JAVASCRIPT)
-    def test_binary_data(self, server: Server, connect: Clients, kind: str) -> None:
-        client = connect(server.url, kind)
+    def test_binary_data(self, server: Server, connect: Clients, kind: str, transport: str) -> None:
+        client = connect(server.url, kind, transport)
         assert_failure(client.command({'$binary': 'AQID'}), 'Invalid message passed')
         message = schedule_event({'$binary': 'AQID'}, FUTURE)
         assert_failure(client.command(message), "'eventName' is required")
