@@ -15,7 +15,7 @@ MATRIX = [(kind, transport) for kind in KINDS for transport in TRANSPORTS]
 
 @pytest.fixture(scope='module')
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp('clients'), clock='2026-03-01 10:00:48') as server:
+    with Server(tmp_path_factory.mktemp('clients'), clock='2026-03-01 10:00:50') as server:
         yield server.start()
 
 

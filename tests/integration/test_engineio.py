@@ -131,7 +131,7 @@ class TestHeartbeat:
                 while socket.read() != '2':
                     continue
                 socket.send('3')
-            assert 3.5 * INTERVAL < time.monotonic() - begin < 4 * INTERVAL + 0.5
+            assert 3.5 * INTERVAL < time.monotonic() - begin < 4 * INTERVAL + 1.5
 
     def test_pings_come_to_a_polling_client_too(self, hasty: Server) -> None:
         session = Polling(hasty.url)
@@ -148,7 +148,7 @@ class TestHeartbeat:
                 continue
             begin = time.monotonic()
             socket.close_code()
-            assert TIMEOUT * 0.8 < time.monotonic() - begin < TIMEOUT + 0.5
+            assert TIMEOUT * 0.8 < time.monotonic() - begin < TIMEOUT + 1.5
 
     def test_a_polling_client_that_does_not_answer_has_no_session_after_the_timeout(self, hasty: Server) -> None:
         session = Polling(hasty.url)
@@ -317,7 +317,7 @@ class TestSessionEnds:
             begin = time.monotonic()
             socket.send(packet)
             socket.close_code()
-            assert time.monotonic() - begin < 1
+            assert time.monotonic() - begin < 3
 
     @pytest.mark.parametrize(
         'packet',

@@ -4,7 +4,7 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -134,38 +134,25 @@ def test_the_first_run_needs_no_settings_at_all(server: Server) -> None:
     assert list(server.folder.glob('*.db*')) or list(server.folder.glob('*.sqlite*'))
 
 
-class LateVolume:
-    """A SQLite file on a volume that is mounted later."""
-
-    def __init__(self, folder: Path) -> None:
-        self._volume = folder / 'volume'
-        self._volume.write_text('in the way: nobody can make a folder here')
-        self.url = f'sqlite:///{self._volume / "events.db"}'
-
-    def appear(self) -> None:
-        self._volume.unlink()
-        self._volume.mkdir()
-
-
-class LateMongo:
-    """A MongoDB that is started later."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / 'mongodb').mkdir()
-        self._ferret = Ferret(folder / 'mongodb')
-        self.url = self._ferret.url
-
-    def appear(self) -> None:
-        self._ferret.start()
+@pytest.fixture(params=['sqlite', 'mongodb'])
+def late_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The url of a database that is not there yet, and what makes it appear."""
+    place = tmp_path / 'database'
+    if request.param == 'sqlite':
+        place.write_text('in the way of a folder, as a volume that is mounted later')
+        yield f'sqlite:///{place / "events.db"}', lambda: (place.unlink(), place.mkdir())
+    else:
+        place.mkdir()
+        ferret = Ferret(place)
+        yield ferret.url, ferret.start
+        ferret.stop()
 
 
-@pytest.mark.parametrize('kind', [LateVolume, LateMongo])
 def test_a_server_waits_for_its_database_and_works_when_it_appears(
-    server: Server, connect: Clients, kind: type[LateVolume | LateMongo]
+    server: Server, connect: Clients, late_database: tuple[str, Callable[[], object]]
 ) -> None:
     # Given a database that is not there yet
-    database = kind(server.folder)
-    server.settings['DATABASE_URL'] = database.url
+    server.settings['DATABASE_URL'], appear = late_database
 
     # Then the server listens, is alive, is not ready, and says so to who asks
     server.start(ready='/healthz')
@@ -177,7 +164,7 @@ def test_a_server_waits_for_its_database_and_works_when_it_appears(
     assert client.command({'command': 'getAllTimeZones'})['status'] == 'success'
 
     # When the database appears
-    database.appear()
+    appear()
 
     # Then all works, without a restart or a new connection
     server.wait_for('/readyz', 200)

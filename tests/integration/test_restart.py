@@ -34,8 +34,10 @@ class ServerOnMongo(Server):
         return super().start(ready, within)
 
     def __exit__(self, *exc_info: object) -> None:
-        super().__exit__(*exc_info)
-        self._ferret.stop()
+        try:
+            super().__exit__(*exc_info)
+        finally:
+            self._ferret.stop()
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def test_events_that_the_node_server_saved_fall_due_on_ours(
     expected = [save_with_mongoose(server.settings['DATABASE_URL'], 'before', due)]
 
     # When our server takes over, and mongoose saves another one while it runs
-    server.skip_to(due - 12_000)
+    server.skip_to(due - 10_000)
     server.start()
     clients = [connect(server.url, kind) for kind in KINDS]
     expected.append(save_with_mongoose(server.settings['DATABASE_URL'], 'beside', due))
