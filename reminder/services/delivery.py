@@ -38,7 +38,10 @@ class Reader:
         raise NotImplementedError
 
     def write(self, chunk: Any) -> None:
-        """Hands a chunk over. Never blocks; keeps what the connection does not take at once."""
+        """Hands a chunk over. Never blocks; keeps what the connection does not take at once.
+
+        A connection that turns out to be broken may `leave` from within.
+        """
         raise NotImplementedError
 
 
@@ -66,32 +69,24 @@ class Delivery:
         self._early: dict[Reader, None] = {}
         self._behind: deque[Reader] = deque()
 
-    def close(self, minute: int, now: int) -> None:
+    def close(self, minute: int, now: Callable[[], int]) -> None:
         """Closes `minute` in the log and makes it ready. Raises StoreUnavailable: call it again then."""
-        before = self._log.record
-        self._log.close(minute, now)
-        after = self._log.record
-        assert after is not None
-        if before is None:
-            unplaced, self._unplaced = self._unplaced, {}
-            for reader in unplaced:
-                self.join(reader, self._log.begin(now))
-        elif before.log != after.log:
-            for reader in self._readers:
-                if reader.place is not None:
-                    reader.place, reader.replay = min(reader.place, self._log.end), None
+        if self._log.close(minute, now):
+            self._replace(now())
+        self._log.read_ahead()
 
     def publish(self) -> Batch:
         """Publishes what was closed: writes it to all live readers. Does not touch the store."""
         # The end moves before the first write: a connection that joins meanwhile begins behind this batch.
         start, pages = self._log.publish()
-        readers = list(self._live)
-        if pages and pages[0].count:
-            self._write_all(readers, start, pages[0])
+        end, readers = self._log.end, list(self._live)
+        first = next((page for page in pages if page.reminders(start, end)), None)
+        if first is not None:
+            self._write_all(readers, start, first)
         early, self._early = self._early, {}
         for reader in early:
             self._queue(reader)
-        return Batch(self._log.end.time - 1, sum(page.count for page in pages), len(readers))
+        return Batch(end.time - 1, sum(page.reminders(start, end) for page in pages), len(readers))
 
     def join(self, reader: Reader, start: Start) -> None:
         """Gives a connection its place; from now on it gets all that lies behind that, in order. Never blocks."""
@@ -103,7 +98,7 @@ class Delivery:
         packets = [self._log.cursor(reader.place)]
         if reader.replay is not None and reader.place >= reader.replay.until:
             packets.append(self._replayed(reader))
-        reader.write(self._wire.chunk(packets))
+        reader.write(self._wire.encode(packets))
         self._queue(reader)
 
     def leave(self, reader: Reader) -> None:
@@ -153,26 +148,43 @@ class Delivery:
         """How long (ms) the oldest minute that is over has been waiting to be published; 0 where none is."""
         return max(0, now - self._log.end.time - MINUTE + 1) if self._log.record else 0
 
+    def _replace(self, now: int) -> None:
+        """Gives readers the places that they have in a log which was opened, or reopened, just now."""
+        unplaced, self._unplaced = self._unplaced, {}
+        for reader in unplaced:
+            self.join(reader, self._log.begin(now))
+        end = self._log.end
+        for reader in self._readers:
+            if reader.place is not None and reader.place > end:
+                reader.place = end
+            if reader.replay is not None and reader.replay.until > end:
+                reader.replay = Replay(end, reader.replay.count, complete=False)
+
     def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:
+        until = min(page.end, self._log.end)
+        chunk = page.cut(start, until, self._cursor_within(page, until))
         for number, reader in enumerate(readers, 1):
-            if reader not in self._live:
-                pass  # it left while others were written to
-            elif not reader.idle:
-                self._fall_behind(reader, start)
-            else:
-                reader.write(page.whole)
-                if page.end < self._log.end:
-                    self._fall_behind(reader, page.end)
+            if reader in self._live:  # else it left while others were written to
+                if not reader.idle:
+                    self._fall_behind(reader, start)
+                else:
+                    reader.write(chunk)
+                    if until < self._log.end and reader in self._live:
+                        self._fall_behind(reader, until)
             if number % YIELD_EVERY == 0:
                 self._pause()
 
     def _write_page(self, reader: Reader, place: Place, page: Page) -> None:
         until = min(page.end, reader.replay.until if reader.replay else self._log.end)
-        tail = [] if until == page.end else [self._log.cursor(until)]
+        tail = self._cursor_within(page, until)
         if reader.replay is not None and until == reader.replay.until:
             tail.append(self._replayed(reader))
         reader.place = until
-        reader.write(page.cut(place, until, *tail))
+        reader.write(page.cut(place, until, tail))
+
+    def _cursor_within(self, page: Page, until: Place) -> list[bytes]:
+        """The cursor that a page has at its end, for a cut that ends before it."""
+        return [] if until == page.end else [self._log.cursor(until)]
 
     def _replayed(self, reader: Reader) -> bytes:
         replay, reader.replay = reader.replay, None

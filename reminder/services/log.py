@@ -5,16 +5,16 @@ All methods run in one thread (the hub's) and may block in the store. Instants a
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.models.store import Store
 from reminder.services.events import closing
 from reminder.services.offsets import Since, encode_offset
-from reminder.services.pages import Page, Pages
+from reminder.services.pages import Encoded, Page, Pages
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class Wire(Protocol):
     def reminder(self, event: Event) -> bytes: ...
     def cursor(self, offset: str) -> bytes: ...
     def replayed(self, count: int, complete: bool) -> bytes: ...
-    def chunk(self, packets: list[bytes]) -> Any:
-        """The packets in order, in the form that a reader's connection takes; made once, written to many."""
+    def encode(self, packets: Sequence[bytes]) -> Encoded:
+        """The packets in order, in the form that connections take; made once, written to many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,25 @@ class Log:
         """Whether there is a minute to close at `now`, a log to open, or one to reopen after a step of the clock."""
         return self.record is None or not Place.after(closing(now)) <= self.end <= Place.after(now + MINUTE)
 
-    def close(self, minute: int, now: int) -> None:
-        """Closes `minute`, durably, then reads and encodes what is due. Raises StoreUnavailable: call it again then."""
-        if self.record is None:
-            self._open(minute, now)
-        else:
-            self._adopt(self._close(minute, now))
+    def close(self, minute: int, now: Callable[[], int]) -> bool:
+        """Closes `minute`, durably. Returns whether the log was opened or reopened by that.
+
+        Raises StoreUnavailable: call it again then.
+        """
+        before = self.record
+        record = self._open(minute, now) if before is None else self._close(minute, now)
+        if before is not None and before.log != record.log:
+            # Reopened: reading goes on where the new log began. A read that is under way fills the old pages.
+            self._pages = Pages()
+            self.end = min(self.end, Place.after(record.opened))
+            self._restart = min(self._restart, self.end)
+        self.record = record
         self._closed = max(self.end, Place.after(minute))
+        self._ahead = []
+        return before is None or before.log != record.log
+
+    def read_ahead(self) -> None:
+        """Reads and encodes what was closed. Raises StoreUnavailable: close again then."""
         ahead: list[Page] = []
         place = self.end
         while place < self._closed and len(ahead) < AHEAD:
@@ -104,34 +116,31 @@ class Log:
         if self.record is not None:
             self._store.set_delivered(self.record.log, self.end.time - 1)
 
-    def _close(self, minute: int, now: int) -> Record:
+    def _close(self, minute: int, now: Callable[[], int]) -> Record:
         record = self._store.close_minute(minute)
-        if record.closed > now + MINUTE:
+        # `now` is read after the answer: a machine that was suspended in between must not take its own sleep, in which
+        # others closed what they should, for a wrong clock.
+        moment = now()
+        if record.closed > moment + MINUTE:
             logger.error(
                 'the log was closed up to %d s from now by a wrong clock: reopening it; what is already kept and due '
                 'until then counts as delivered',
-                (record.closed - now) // 1000,
+                (record.closed - moment) // 1000,
             )
-            self._store.reopen(record.log, now)
+            self._store.reopen(record.log, moment)
             record = self._store.close_minute(minute)
         return record
 
-    def _open(self, minute: int, now: int) -> None:
+    def _open(self, minute: int, now: Callable[[], int]) -> Record:
         """Begins to read. What fell due before is for connections that join within the recovery window."""
-        self._store.open(now)
+        self._store.open(now())
         record = self._close(minute, now)
-        end = Place.after(max(minute, record.purged))  # a new log has no past, not even its first minute's
+        # Not beyond now, as the minute may be still to come; not before a new log's first moment, as it has no past.
+        end = Place.after(max(min(minute, now()), record.purged))
         self._restart = self._store.before(min(Place.after(record.delivered), end), end, self._replay_limit)
-        self._restart_until = now + self._recovery_window
-        self.record, self.end = record, end
-
-    def _adopt(self, record: Record) -> None:
-        """Takes over the store's record. Where the log is a new one (reopened), reading goes on where that began."""
-        if self.record is not None and record.log != self.record.log:
-            self._pages.clear()
-            self.end = min(self.end, Place.after(record.opened))
-            self._restart = min(self._restart, self.end)
-        self.record = record
+        self._restart_until = now() + self._recovery_window
+        self.end = end
+        return record
 
     # -- pages --------------------------------------------------------------------------------------------------
 
@@ -145,24 +154,30 @@ class Log:
         return self._wire.cursor(encode_offset(self.record.log, place))
 
     def _page(self, place: Place, until: Place) -> Page:
-        page = self._pages.find(place)
+        pages = self._pages
+        page = pages.find(place)
         if page is None:
             with self._reading:  # of all who want the page, one reads it
-                page = self._pages.find(place)
+                page = pages.find(place)
                 if page is None:
                     page = self._encode(place, until, self._store.read(place, until, PAGE))
-                    self._pages.add(page)
+                    pages.add(page)
         return page
 
     def _encode(self, start: Place, until: Place, events: Sequence[Event]) -> Page:
         end = events[-1].place if len(events) == PAGE else until
-        packets: list[tuple[Place, bytes]] = []
-        for number, event in enumerate(events, 1):
-            packets.append((event.place, self._wire.reminder(event)))
-            if number % CURSOR_EVERY == 0 and event.place < end:
-                packets.append((event.place, self.cursor(event.place)))
-        packets.append((end, self.cursor(end)))
-        return Page(start, end, packets, [event.place for event in events], self._wire.chunk)
+        reminders = [event.place for event in events]
+        places: list[Place] = []
+        packets: list[bytes] = []
+        for number, (place, event) in enumerate(zip(reminders, events, strict=True), 1):
+            places.append(place)
+            packets.append(self._wire.reminder(event))
+            if number % CURSOR_EVERY == 0 and place < end:
+                places.append(place)
+                packets.append(self.cursor(place))
+        places.append(end)
+        packets.append(self.cursor(end))
+        return Page(start, end, places, reminders, self._wire.encode(packets))
 
     # -- where a connection begins ------------------------------------------------------------------------------
 
@@ -171,19 +186,30 @@ class Log:
         return Start(self._restart if now < self._restart_until and self._restart < self.end else None)
 
     def resume(self, since: Since) -> Start:
-        """The start of a connection that says where it left off. Raises StoreUnavailable."""
-        if self.record is None:
+        """The start of a connection that says where it left off. Raises StoreUnavailable; it may come again then."""
+        record = self.record
+        if record is None:
             raise StoreUnavailable('the log is not open yet')
-        place, complete = since.place, since.log in (None, self.record.log)
+        start = self._resume(since, record)
+        if self.record is None or self.record.log != record.log:
+            raise StoreUnavailable('the log was reopened meanwhile')
+        return start
+
+    def _resume(self, since: Since, record: Record) -> Start:
+        place, complete = since.place, True
+        if since.log not in (None, record.log):
+            if self._store.record().log != record.log:
+                raise StoreUnavailable('the log was reopened, which this server is about to see')
+            place, complete = min(place, Place.after(record.opened)), False
         if since.id is not None:
             event = self._store.get(since.id)
             place, complete = (event.place, True) if event else (self.end, False)
         if place > self.end:
             # Another server's clock may be ahead of this one's: what it wrote, it has closed.
-            if complete and place <= Place.after(self._store.record().closed):
+            if place <= Place.after(self._store.record().closed):
                 return Start(place, Replay(place, 0, True))
             return Start(self.end, Replay(self.end, 0, False))
-        end, complete = self.end, complete and place >= Place.after(self.record.purged)
+        end, complete = self.end, complete and place >= Place.after(record.purged)
         count = self._count(place, end)
         if count > self._replay_limit:
             place, count, complete = self._store.before(place, end, self._replay_limit), self._replay_limit, False

@@ -7,7 +7,7 @@ from datetime import datetime
 from reminder.errors import InvalidInput
 from reminder.models.event import Place, instant
 
-_OFFSET = re.compile(r'([0-9a-f]{16})\.([0-9]{1,15})\.([0-9a-zA-Z_-]{0,64})', re.ASCII)
+_OFFSET = re.compile(r'([0-9a-f]{16})\.([0-9]{1,15})\.((?:[0-9a-f]{24})?)', re.ASCII)
 _ID = re.compile(r'[0-9a-f]{24}', re.ASCII)
 
 

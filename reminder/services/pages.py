@@ -2,57 +2,52 @@
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from reminder.models.event import Place
 
-MAX_BYTES = 32 * 1024 * 1024
-"""Encoded bytes that are kept; what was not read for the longest time goes first."""
-MAX_CUTS = 64
-"""Encoded parts that one page keeps."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Memory for pages; what was not read for the longest time goes first."""
+PACKET_BYTES = 400
+"""What a packet costs in a page beside its own bytes: objects for it and for its place."""
+
+
+class Encoded(Protocol):
+    """Encoded packets, ready to be written to any number of connections."""
+
+    size: int
+    """Bytes of memory that they take."""
+
+    def cut(self, first: int, last: int, tail: Sequence[bytes]) -> Any:
+        """The packets from number `first` to before `last`, with the packets `tail` behind them, ready as well."""
 
 
 class Page:
-    """What lies in `(start, end]` of the log: packets in order, each with the place a reader has after it.
-
-    `reminders` are the places of those that are reminders; `chunk` joins packets into what readers take.
-    """
+    """What lies in `(start, end]` of the log: encoded packets, and for each the place that a reader has after it."""
 
     def __init__(
-        self,
-        start: Place,
-        end: Place,
-        packets: list[tuple[Place, bytes]],
-        reminders: list[Place],
-        chunk: Callable[[list[bytes]], Any],
+        self, start: Place, end: Place, places: Sequence[Place], reminders: Sequence[Place], encoded: Encoded
     ) -> None:
+        """`places` are those after each packet of `encoded`; `reminders` those of the packets that are reminders."""
         self.start = start
         self.end = end
         self.count = len(reminders)
+        self.size = encoded.size + PACKET_BYTES * len(places)
+        self._places = places
         self._reminders = reminders
-        self._places = [place for place, _ in packets]
-        self._packets = [packet for _, packet in packets]
-        self._chunk = chunk
-        self._cuts: dict[tuple[int, int, tuple[bytes, ...]], Any] = {}
-        self.size = sum(map(len, self._packets))
-        self.whole = chunk(self._packets)
+        self._encoded = encoded
 
     def reminders(self, after: Place, until: Place) -> int:
         """How many reminders lie in `(after, until]`."""
         return bisect_right(self._reminders, until) - bisect_right(self._reminders, after)
 
-    def cut(self, after: Place, until: Place, *tail: bytes) -> Any:
-        """The chunk of what lies in `(after, until]`, with the packets `tail` behind it."""
+    def cut(self, after: Place, until: Place, tail: Sequence[bytes] = ()) -> Any:
+        """What lies in `(after, until]`, with the packets `tail` behind it, as `Reader.write` takes it."""
         first, last = bisect_right(self._places, after), bisect_right(self._places, until)
-        if first == 0 and last == len(self._packets) and not tail:
-            return self.whole
-        chunk = self._cuts.get((first, last, tail))
-        if chunk is None:
-            if len(self._cuts) >= MAX_CUTS:
-                self._cuts.clear()
-            chunk = self._cuts[first, last, tail] = self._chunk([*self._packets[first:last], *tail])
-        return chunk
+        if first == 0 and last == len(self._places) and not tail:
+            return self._encoded
+        return self._encoded.cut(first, last, tail)
 
 
 class Pages:
@@ -82,12 +77,6 @@ class Pages:
         self._bytes += page.size
         while self._bytes > self._max_bytes and len(self._pages) > 1:
             self._drop(next(iter(self._pages)))
-
-    def clear(self) -> None:
-        """Forgets all pages."""
-        self._starts.clear()
-        self._pages.clear()
-        self._bytes = 0
 
     def _drop(self, start: Place) -> None:
         self._bytes -= self._pages.pop(start).size

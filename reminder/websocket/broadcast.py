@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 
 import gevent
 from gevent.event import Event as Signal
@@ -10,7 +11,7 @@ from reminder.errors import StoreUnavailable
 from reminder.models.event import Event
 from reminder.services.delivery import Delivery, Reader
 from reminder.websocket.engine import Session
-from reminder.websocket.transport import Chunk
+from reminder.websocket.transport import Chunk, Encoded
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ class SocketIOWire:
     def replayed(self, count: int, complete: bool) -> bytes:
         return _packet('replayed', {'count': count, 'complete': complete})
 
-    def chunk(self, packets: list[bytes]) -> Chunk:
-        return Chunk(packets)
+    def encode(self, packets: Sequence[bytes]) -> Encoded:
+        return Encoded(packets)
 
 
 class Connection(Reader):

@@ -25,10 +25,12 @@ class Deadlines:
         # As all deadlines of one delay come in the order they were set, a queue for each delay is a sorted list.
         self._queues: dict[float, deque[tuple[float, Callable[..., None], tuple[Any, ...]]]] = {}
         self._changed = Event()
-        self._greenlet = gevent.spawn(self._run)
+        self._greenlet: gevent.Greenlet | None = None
 
     def after(self, delay: float, function: Callable[..., None], *args: Any) -> None:
         """Calls `function(*args)` in `delay` seconds (monotonic). Few different delays may be used in all."""
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._run)
         queue = self._queues.get(delay)
         if queue is None:
             queue = self._queues[delay] = deque()
@@ -38,7 +40,9 @@ class Deadlines:
 
     def close(self) -> None:
         """Forgets all deadlines."""
-        self._greenlet.kill(block=False)
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        self._queues.clear()
 
     def _run(self) -> None:
         while True:

@@ -9,6 +9,7 @@ way. What Socket.IO's server class needs of both keeps its form: `sockets`, `sen
 
 import json
 import logging
+import re
 import sys
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from gevent.event import Event
 
 from reminder.websocket.deadlines import Deadlines
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY
-from reminder.websocket.transport import Chunk, Polling, WebSocket
+from reminder.websocket.transport import Chunk, Encoded, Polling, WebSocket
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +48,12 @@ UPGRADE_TIMEOUT = 10.0
 Reply = tuple[str, bytes]
 
 OK = '200 OK'
+NO_CONTENT = '204 No Content'
 _ERRORS = {
     'transport': ('400 Bad Request', 0, 'Transport unknown'),
     'session': ('400 Bad Request', 1, 'Session ID unknown'),
     'method': ('400 Bad Request', 2, 'Bad handshake method'),
+    'handshake': ('400 Bad Request', 3, 'Bad WebSocket handshake'),
     'request': ('400 Bad Request', 3, 'Bad request'),
     'origin': ('403 Forbidden', 4, 'Forbidden'),
     'version': ('400 Bad Request', 5, 'Unsupported protocol version'),
@@ -63,6 +66,9 @@ _ERRORS = {
 def _error(kind: str) -> Reply:
     status, code, message = _ERRORS[kind]
     return status, json.dumps({'code': code, 'message': message}).encode()
+
+
+_DEFAULT_PORT = re.compile(r':(80|443)$')
 
 
 class Malformed(Exception):
@@ -88,7 +94,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._inbox: deque[str | None] = deque()
         self._running = 0
         self._paused = False
-        self._room: Event | None = None
+        self._room = Event()
+        """Set while more is read from the client, for POSTs to wait for."""
+        self._room.set()
+        self.probes: set[Probe] = set()
+        """WebSockets that the client tries; a new one ends those before it."""
         self._pinged: float | None = None
         self._stalled = False
 
@@ -154,8 +164,9 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Ends the session if that ping was not answered, without a reason to wait longer."""
         if self._pinged != pinged:
             return
-        if isinstance(self.transport, WebSocket) and (self._paused or self.transport.taken > pinged):
-            # Its pong waits behind what it is still reading, or what it sent before is still being worked on.
+        taking = isinstance(self.transport, WebSocket) and self.transport.taken > pinged
+        if taking or len(self._inbox) > MAX_INBOX:
+            # Its pong waits behind what it is still reading, or behind what it sent before and is not handled yet.
             self._pinged = time.monotonic()
             self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
         else:
@@ -183,9 +194,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         kind = packet[:1]
         if kind == '4' or kind == 'b':
             self._inbox.append(packet[1:] if kind == '4' else None)
-            if self._running < (WINDOW if self.established else 1):
-                self._running += 1
-                gevent.spawn(self._work)
+            self._start_worker()
             self._control_flow()
         elif packet == '3':
             if self._pinged is not None:
@@ -196,11 +205,20 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         elif packet != '6':
             raise Malformed('unknown packet')
 
+    def _start_worker(self) -> None:
+        """Has one more message handled at the same time, if the window allows."""
+        if self._running < (WINDOW if self.established else 1):
+            self._running += 1
+            gevent.spawn(self._work)
+
     def _work(self) -> None:
         """Handles messages until none waits."""
         try:
             while self._inbox and not self.closed:
-                self.server.handle_message(self, self._inbox.popleft())
+                message = self._inbox.popleft()
+                if self._inbox:
+                    self._start_worker()
+                self.server.handle_message(self, message)
                 self._control_flow()
         finally:
             self._running -= 1
@@ -211,7 +229,9 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if paused != self._paused:
             self._paused = paused
             self.transport.pause(paused)
-            if self._room is not None and not paused:
+            if paused:
+                self._room.clear()
+            else:
                 self._room.set()
 
     # -- HTTP ---------------------------------------------------------------------------------------------------
@@ -233,6 +253,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
     def post(self, body: bytes) -> Reply:
         """Takes a long-polling POST."""
         packets = body.split(b'\x1e', MAX_POST_PACKETS)
+        if self.server.stopping:
+            # An error would make the client drop the answers that it is about to fetch. So it waits for the end.
+            while not self.closed:
+                gevent.sleep(0.01)
+            return _error('stopping')
         try:
             if len(packets) > MAX_POST_PACKETS or max(map(len, packets)) > MAX_MESSAGE:
                 raise Malformed('too many packets, or one too long')
@@ -249,7 +274,6 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
     def _await_room(self) -> None:
         """Lets a POST wait while nothing more is read from the client."""
         while self._paused and not self.closed:
-            self._room = Event()
             self._room.wait()
 
     # -- WebSocket ----------------------------------------------------------------------------------------------
@@ -269,8 +293,10 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         assert isinstance(waiting, Polling)
         packets = waiting.take(sys.maxsize)
         waiting.close()
+        transport.pause(self._paused)
         if packets:
-            self.write_chunk(Chunk(packets))
+            self.write_chunk(Encoded(packets))
+        self._control_flow()
         if transport.idle:
             self.drained()
 
@@ -286,8 +312,9 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.closing = self.closed = True
         self.on_idle = None
         self._inbox.clear()
-        if self._room is not None:
-            self._room.set()
+        self._room.set()
+        for probe in list(self.probes):
+            probe.end()
         self.transport.close(code)
         self.server.forget(self, reason)
 
@@ -299,33 +326,39 @@ class Probe:
         self._session = session
         self._transport = WebSocket(sock, MAX_MESSAGE, self)
         self._answered = False
-        session.server.deadlines.after(UPGRADE_TIMEOUT, self._give_up)
+        for other in list(session.probes):
+            other.end()
+        session.probes.add(self)
+        session.server.deadlines.after(UPGRADE_TIMEOUT, self.end)
         self._transport.start(buffered)
 
     def received(self, packet: str) -> None:
         """Takes the packets of an upgrade: a ping, then the word to move."""
         session = self._session
-        if packet == '2probe' and not self._answered and not session.upgrading and not session.closed:
+        if packet == '2probe' and not (self._answered or session.upgrading or session.upgraded or session.closed):
             self._answered = session.upgrading = True
             self._transport.write(b'3probe')
             # Ends a GET that waits; the client stops polling once it is answered.
             if isinstance(session.transport, Polling) and session.transport.polled:
                 session.transport.write(b'6')
         elif packet == '5' and self._answered and not session.closed:
+            session.probes.discard(self)
             session.upgrade(self._transport)
         else:
-            self._give_up()
+            self.end()
 
     def drained(self) -> None:
         """Nothing waits for it."""
 
     def lost(self) -> None:
         """The client gave the WebSocket up, and goes on polling."""
-        self._give_up()
+        self.end()
 
-    def _give_up(self) -> None:
+    def end(self) -> None:
+        """Closes the WebSocket, unless the session has moved to it."""
         if self._transport.owner is not self:
-            return  # the session has moved to it
+            return
+        self._session.probes.discard(self)
         self._transport.close(POLICY)
         if self._answered:
             self._answered = self._session.upgrading = False
@@ -349,19 +382,19 @@ class Engine(engineio.Server):  # type: ignore[misc]
     def handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application."""
         if environ['REQUEST_METHOD'] == 'OPTIONS' and self._origin_allowed(environ):
-            status, body = '204 No Content', b''
+            status, body = NO_CONTENT, b''
         else:
             refusal = self.refusal(environ)
             if refusal is None and 'wsgi.websocket' in environ:
                 self.serve_websocket(environ)
                 return []
+            if refusal is None and _query(environ)['transport'] == 'websocket':
+                refusal = _error('handshake')  # `Server` found it wrong, or it would be a WebSocket now
             status, body = refusal or self._serve_polling(environ)
-        headers = [
-            ('Content-Type', 'text/plain; charset=UTF-8' if status == OK else 'application/json'),
-            ('Content-Length', str(len(body))),
-            ('Cache-Control', 'no-store'),
-            *self._cors(environ),
-        ]
+        headers = [('Cache-Control', 'no-store'), *self._cors(environ)]
+        if status != NO_CONTENT:
+            headers.append(('Content-Type', 'text/plain; charset=UTF-8' if status == OK else 'application/json'))
+            headers.append(('Content-Length', str(len(body))))
         start_response(status, headers)
         return [body]
 
@@ -385,8 +418,6 @@ class Engine(engineio.Server):  # type: ignore[misc]
         session = self.sockets.get(sid)
         if session is None:
             return _error('session')
-        if method == 'POST' and self.stopping:
-            return _error('stopping')
         return _error('request') if session.upgraded or (upgrade and session.upgrading) else None
 
     def serve_websocket(self, environ: dict[str, Any]) -> None:
@@ -435,12 +466,10 @@ class Engine(engineio.Server):  # type: ignore[misc]
     def _origin_allowed(self, environ: dict[str, Any]) -> bool:
         """Same origin means the same host and port: TLS may end at a proxy, so the scheme says nothing."""
         origin = environ.get('HTTP_ORIGIN')
-        return (
-            origin is None
-            or '*' in self.origins
-            or origin in self.origins
-            or origin.partition('://')[2] == environ.get('HTTP_HOST')
-        )
+        if origin is None or '*' in self.origins or origin.lower() in self.origins:
+            return True
+        host = _host(environ.get('HTTP_HOST', ''))
+        return host != '' and _host(origin.partition('://')[2]) == host
 
     def _cors(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
         origin = environ.get('HTTP_ORIGIN')
@@ -521,6 +550,11 @@ class Engine(engineio.Server):  # type: ignore[misc]
         """A client that connected should have said CONNECT."""
         if sid in self.sockets and not self.sockets[sid].established:
             self.sockets[sid].close(reason=self.reason.TRANSPORT_ERROR)
+
+
+def _host(authority: str) -> str:
+    """A host and port for comparison: in lower case, without a port that some scheme has by default."""
+    return _DEFAULT_PORT.sub('', authority.lower())
 
 
 def _query(environ: dict[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gevent import monkey
+from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 from gevent.socket import socket as GeventSocket
 from geventwebsocket.handler import WebSocketHandler
@@ -27,11 +28,15 @@ MAX_HEAD = 8_192
 """Bytes of a request that are looked at in the hub."""
 SILENCE = 10.0
 """Seconds that a new connection may say nothing."""
+UNSENT = 131_072
+"""Bytes that wait in the kernel for a client which is slow."""
+TCP_NOTSENT_LOWAT = 25
+"""Linux's number, which the socket module does not name."""
 
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 _REQUEST = re.compile(rb'GET /socket\.io/\?([!-~]*) HTTP/1\.1\r\n', re.ASCII)
 _KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
-_HEADER = re.compile(rb'([!#$%&\'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*\r\n')
+_HEADER = re.compile(rb'([!#$%&\'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)\r\n')
 
 _RawSocket = monkey.get_original('socket', 'socket')
 
@@ -84,16 +89,24 @@ class Server(WSGIServer):  # type: ignore[misc]
     """pywsgi's server, with plain handshakes answered in the hub."""
 
     def __init__(self, engine: Engine, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, handler_class=Handler, **options)
+        # A pool, as only one is waited for, and ended, when the server stops.
+        super().__init__(*arguments, handler_class=Handler, spawn=Pool(), **options)
         self.engine = engine
         self.pre_start_hook = self._keep_http
         self.silent: set[Greeting] = set()
         """New connections that have not said anything yet, for at most SILENCE."""
 
+    def init_socket(self) -> None:
+        """Makes the listener; connections inherit its options."""
+        super().init_socket()
+        # A poll's headers and body are two writes, which Nagle would hold 40 ms apart.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A socket counts as writable as soon as less than this is unsent, not when a third of a buffer of megabytes
+        # is free: a slow client is seen to take its bytes, and holds few of the kernel's.
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
+
     def do_handle(self, sock: Any, address: Any) -> None:
         """Takes a new connection. gevent's own would spawn a greenlet that waits for the request."""
-        # A poll's headers and body are two writes, which Nagle would hold 40 ms apart.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         Greeting(self, sock, address)
 
     def close(self) -> None:
@@ -107,12 +120,19 @@ class Server(WSGIServer):  # type: ignore[misc]
         super().do_handle(sock, address)
 
     def _keep_http(self, handler: Any) -> bool:
-        """gevent-websocket's hook: whether a request is answered by HTTP, as it is no upgrade or will be refused."""
+        """gevent-websocket's hook: whether a request is answered by HTTP, as it is no upgrade or will be refused.
+
+        What is wrong with a handshake is said here, too: the library says it by tracebacks, or not at all.
+        """
         environ = handler.environ
-        return (
-            'HTTP_UPGRADE' not in environ
-            or not environ['PATH_INFO'].startswith(PATH)
-            or self.engine.refusal(environ) is not None
+        return not (
+            environ['PATH_INFO'].startswith(PATH)
+            and environ.get('HTTP_UPGRADE', '').lower() == 'websocket'
+            and 'upgrade' in environ.get('HTTP_CONNECTION', '').lower()
+            and environ['SERVER_PROTOCOL'] == 'HTTP/1.1'
+            and environ.get('HTTP_SEC_WEBSOCKET_VERSION') == '13'
+            and _KEY.fullmatch(environ.get('HTTP_SEC_WEBSOCKET_KEY', '').encode('latin-1'))
+            and self.engine.refusal(environ) is None
         )
 
 
@@ -164,8 +184,12 @@ class Greeting:
         if environ is None or self._server.engine.refusal(environ) is not None:
             self._server.serve(GeventSocket(fileno=sock.detach()), self._address)
             return
-        sock.recv(length)
-        sock.send(_RESPONSE % _accept(key))
+        try:
+            sock.recv(length)
+            sock.send(_RESPONSE % _accept(key))
+        except OSError:
+            sock.close()
+            return
         environ['wsgi.websocket'] = (sock, b'')
         self._server.engine.serve_websocket(environ)
 
@@ -186,7 +210,7 @@ def _parse(head: bytes) -> tuple[dict[str, Any] | None, bytes, int]:
         header = _HEADER.match(head, position)
         if header is None or header[1].lower() in headers:
             return None, b'', 0
-        headers[header[1].lower()] = header[2]
+        headers[header[1].lower()] = header[2].strip(b' \t')
         position = header.end()
     key = headers.get(b'sec-websocket-key', b'')
     if (

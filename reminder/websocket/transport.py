@@ -9,6 +9,8 @@ import errno
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import gevent
@@ -25,14 +27,30 @@ LINGER = 2.0
 
 
 class Chunk:
-    """Packets that are ready to be written to many: as they are for long-polling, and as WebSocket frames."""
+    """Packets that are ready to be written: as they are for long-polling, and as WebSocket frames."""
 
-    __slots__ = ('frames', 'packets', 'size')
+    __slots__ = ('frames', 'packets')
 
-    def __init__(self, packets: list[bytes]) -> None:
+    def __init__(self, packets: Sequence[bytes], frames: bytes) -> None:
         self.packets = packets
-        self.frames = b''.join([frame(packet) for packet in packets])
-        self.size = sum(map(len, packets))
+        self.frames = frames
+
+
+class Encoded(Chunk):
+    """Packets that were encoded once, and can be written, whole or in part, to any number of clients."""
+
+    __slots__ = ('_ends', 'size')
+
+    def __init__(self, packets: Sequence[bytes]) -> None:
+        framed = [frame(packet) for packet in packets]
+        super().__init__(packets, b''.join(framed))
+        self._ends = list(accumulate(map(len, framed), initial=0))
+        self.size = 2 * len(self.frames)
+
+    def cut(self, first: int, last: int, tail: Sequence[bytes]) -> Chunk:
+        """The packets from number `first` to before `last`, with `tail` behind them. Only `tail` is encoded."""
+        part = memoryview(self.frames)[self._ends[first] : self._ends[last]]
+        return Chunk([*self.packets[first:last], *tail], b''.join((part, *map(frame, tail))))
 
 
 class Owner(Protocol):
@@ -262,7 +280,7 @@ class Polling:
 
     def write_chunk(self, chunk: Chunk) -> None:
         self._outbox.extend(chunk.packets)
-        self.waiting += chunk.size
+        self.waiting += sum(map(len, chunk.packets))
         if self._poll is not None:
             self._poll.set()
 

@@ -49,7 +49,7 @@ class Deliver:
         if not self._wait_until(minute - LEAD):
             return
         try:
-            delivery.close(minute, clock.now())
+            delivery.close(minute, clock.now)
             self._said(None)
             # A clock that is set back now does not matter any more: what is closed is written.
             self._wait_until(minute)
