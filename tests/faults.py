@@ -194,14 +194,7 @@ class ClockedServer(Server):
         environment = super()._environment()
         self.set_clock(self.now())
         del environment['FAKETIME']
-        # The variant for processes with threads: while one reads the file, the other variant shows the rest real time.
-        environment['LD_PRELOAD'] = environment['LD_PRELOAD'].replace('libfaketime.', 'libfaketimeMT.')
-        return environment | {
-            'FAKETIME_TIMESTAMP_FILE': str(self.folder / 'clock'),
-            'FAKETIME_NO_CACHE': '1',
-            # Without it timed waits on the monotonic clock return at once, so that threads spin.
-            'FAKETIME_FORCE_MONOTONIC_FIX': '0',
-        }
+        return environment | {'FAKETIME_TIMESTAMP_FILE': str(self.folder / 'clock'), 'FAKETIME_NO_CACHE': '1'}
 
 
 # -- loads ------------------------------------------------------------------------------------------------------
@@ -260,7 +253,7 @@ def schedule_many(url: str, names: Iterable[str], due: int) -> list[Reminder]:
 
 
 class Load:
-    """Schedules `rate` events a second for the minute `due` (ms, UTC), from now on until the server breaks or `end`."""
+    """Schedules `rate` events a second for the minute `due` (ms, UTC), from now on until the server breaks or `stop`."""
 
     def __init__(self, server: Server, due: int, rate: int) -> None:
         self._pipeline = Pipeline(server.url)
@@ -273,13 +266,22 @@ class Load:
         for thread in self._threads:
             thread.start()
 
-    def end(self) -> tuple[list[Reminder], float]:
-        """The events that were acked, and for how many seconds there were answers."""
+    def stop(self) -> None:
+        """Asks for no more."""
         self._ending = True
+
+    def end(self) -> tuple[list[Reminder], float]:
+        """The events that were acked, when there are no more answers to come, and for how many seconds there were any."""
+        self.stop()
         for thread in self._threads:
             thread.join()
         self._pipeline.close()
         return self._pipeline.acked, self._seconds
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why commands failed so far."""
+        return self._pipeline.refusals
 
     def _ask(self) -> None:
         with suppress(OSError, WebSocketException):
