@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,10 @@ import websocket
 from gevent.event import Event
 
 from reminder.websocket import engine as module
+from reminder.websocket import handshake
 from reminder.websocket.engine import MAX_INBOX, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Engine, Session
 from reminder.websocket.handshake import Server
-from reminder.websocket.transport import Chunk
+from reminder.websocket.transport import Encoded
 from tests import wire
 from tests.wire import Polling, WebSocket, engine_url
 
@@ -148,7 +150,7 @@ def seconds(function: Callable[[], Any]) -> float:
 
 class TestClientThatDoesNotRead:
     def fill(self, host: Host) -> None:
-        host.session.write_chunk(Chunk([PIECE] * (FLOOD // len(PIECE))))
+        host.session.write_chunk(Encoded([PIECE] * (FLOOD // len(PIECE))))
         assert not host.session.idle
 
     def test_one_that_takes_no_byte_for_the_ping_timeout_is_closed_before_its_next_ping(self, host: Host) -> None:
@@ -434,7 +436,7 @@ class TestOrder:
         with host.websocket() as client:
             host.handle = lambda session, text: session.write(b'4' + text.encode() + b'.' * 3_000)
             session = host.session
-            batch = Chunk([b'42["a",%d]' % number + b'.' * 3_000 for number in range(20)])
+            batch = Encoded([b'42["a",%d]' % number + b'.' * 3_000 for number in range(20)])
 
             def broadcast() -> None:
                 for _ in range(20):
@@ -465,7 +467,7 @@ class TestUpgrade:
         client = host.polling()
         session = host.session
         session.write(b'4a')
-        session.write_chunk(Chunk([b'4b', b'4c']))
+        session.write_chunk(Encoded([b'4b', b'4c']))
         with self.probe(client) as moved:
             session.write(b'4d')
             moved.send('5')
@@ -574,7 +576,7 @@ class TestEnds:
 
     def test_what_was_written_before_it_is_still_sent(self, host: Host) -> None:
         with host.websocket() as client:
-            host.session.write_chunk(Chunk([PIECE] * 100))
+            host.session.write_chunk(Encoded([PIECE] * 100))
             host.session.close()
             for _ in range(100):
                 assert client.read_frame() == (wire.TEXT, PIECE)
@@ -727,6 +729,59 @@ class TestHandshake:
                 raw.sendall(self.request())
         gevent.sleep(0.1)
         assert host.engine.sockets == {}
+
+
+class TestGreeting:
+    """What a connection is before anybody knows what it wants."""
+
+    HANDSHAKE = TestHandshake().request()
+
+    def test_a_handshake_may_come_in_pieces(self, host: Host) -> None:
+        for cut in (1, 20, 100, len(self.HANDSHAKE) - 1):
+            with socket.create_connection(host.address) as raw:
+                raw.settimeout(2)
+                raw.sendall(self.HANDSHAKE[:cut])
+                gevent.sleep(0.01)
+                raw.sendall(self.HANDSHAKE[cut:])
+                assert raw.recv(1000).startswith(b'HTTP/1.1 101 ')
+
+    def test_a_handshake_too_long_to_look_at_is_served_all_the_same(self, host: Host) -> None:
+        with socket.create_connection(host.address) as raw:
+            raw.settimeout(2)
+            raw.sendall(TestHandshake().request(Cookie='x' * 7_900))
+            assert raw.recv(1000).startswith(b'HTTP/1.1 101 ')
+
+    def test_one_that_says_nothing_is_closed_after_a_while(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handshake, 'SILENCE', 0.1)
+        with socket.create_connection(host.address) as raw:
+            raw.settimeout(2)
+            assert 0.08 < seconds(lambda: raw.recv(1)) < 0.5
+        wait_for(lambda: not host.http.silent)
+
+    def test_one_that_goes_without_a_word_is_let_go(self, host: Host) -> None:
+        for how in (0, 1):
+            raw = socket.create_connection(host.address)
+            gevent.sleep(0.01)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', how, 0))
+            raw.close()
+        wait_for(lambda: not host.http.silent, within=1)
+
+    def test_those_that_are_reset_keep_nobody_waiting(self, host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+        def reset() -> None:
+            raw = socket.create_connection(host.address)
+            raw.sendall(self.HANDSHAKE)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            raw.close()
+
+        longest = 0.0
+        for _ in range(20):
+            for _ in range(10):
+                reset()
+            longest = max(longest, seconds(lambda: requests.get(host.url, timeout=2)))
+        assert longest < 0.5
+        gevent.sleep(0.05)
+        assert host.engine.sockets == {}
+        assert 'Traceback' not in capfd.readouterr().err
 
 
 class TestOrigins:

@@ -14,7 +14,7 @@ from gevent import monkey
 
 from reminder.websocket import transport as module
 from reminder.websocket.frames import close_frame, frame
-from reminder.websocket.transport import Chunk, WebSocket
+from reminder.websocket.transport import Encoded, WebSocket
 from tests import wire
 
 MAX = 65_536
@@ -121,7 +121,7 @@ class TestWriting:
         assert link.client.recv(100, socket.MSG_DONTWAIT) == frame(b'2')
 
     def test_a_chunk_is_its_packets_frames(self, link: Link) -> None:
-        link.transport.write_chunk(Chunk([b'42["a"]', b'42["b"]']))
+        link.transport.write_chunk(Encoded([b'42["a"]', b'42["b"]']))
         assert link.read(18) == frame(b'42["a"]') + frame(b'42["b"]')
 
     def test_all_sent_at_once_means_that_nobody_is_told_of_a_drain(self, link: Link) -> None:
@@ -146,7 +146,7 @@ class TestWriting:
                 narrow.transport.write(packet)
                 expected += frame(packet)
             else:
-                narrow.transport.write_chunk(Chunk([packet, b'end']))
+                narrow.transport.write_chunk(Encoded([packet, b'end']))
                 expected += frame(packet) + frame(b'end')
         assert narrow.transport.waiting > 400_000
         assert narrow.read(len(expected)) == expected
@@ -179,14 +179,17 @@ class TestWriting:
         narrow.transport.write(BIG)
         assert narrow.read(len(frame(BIG)) + 6) == frame(BIG) + frame(b'next')
 
-    def test_progress_is_when_bytes_were_taken_last(self, narrow: Link) -> None:
+    def test_it_notes_when_bytes_that_waited_were_taken_last(self, narrow: Link) -> None:
         for _ in range(3):
             narrow.transport.write(BIG)
-        begin = narrow.transport.progress
         gevent.sleep(0.02)
-        assert narrow.transport.progress == begin
+        begin = narrow.transport.taken
+        narrow.send(wire.FIN | wire.TEXT, b'3')
+        wait_for(lambda: narrow.owner.packets)
+        gevent.sleep(0.02)
+        assert narrow.transport.taken == begin
         narrow.read(len(frame(BIG)))
-        wait_for(lambda: narrow.transport.progress > begin + 0.02)
+        wait_for(lambda: narrow.transport.taken > begin + 0.02)
 
 
 class TestReading:

@@ -79,8 +79,8 @@ class World:
 
     # Delivery
 
-    def close(self, minute: int, now: int) -> None:
-        assert now == self.clock.now()
+    def close(self, minute: int, now: Callable[[], int]) -> None:
+        assert now() == self.clock.now()
         self._answer()
         self.closed = max(self.closed, minute)
         self.note('close', minute)

@@ -120,23 +120,27 @@ def test_anything_else_is_left_to_the_http_server(head: bytes) -> None:
     assert not is_plain(head)
 
 
+def seconds(head: bytes) -> float:
+    """How long it takes to read: the best of three, as this machine may be busy."""
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        _parse(head)
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
 @pytest.mark.parametrize('value', ['a{}b', '{}\ra', 'a{}\ra', '{}b', '{}', 'a{}'])
 @pytest.mark.parametrize('blank', [' ', '\t', ' \t'])
-@pytest.mark.parametrize('length', [1_000])
+@pytest.mark.parametrize('length', [1_000, MAX_HEAD - 500])
 def test_no_header_takes_long(value: str, blank: str, length: int) -> None:
     """The hub waits for it."""
-    head = request(X=value.format(blank * (length // len(blank))))
-    begin = time.perf_counter()
-    _parse(head)
-    assert time.perf_counter() - begin < 0.02
+    assert seconds(request(X=value.format(blank * (length // len(blank))))) < 0.02
 
 
 @pytest.mark.parametrize('text', ['a:', ':', '\r', ': :', 'a', '\r\n'])
 def test_no_request_takes_long(text: str) -> None:
-    head = request()[:-2] + text.encode() * ((MAX_HEAD - 500) // len(text)) + b'\r\n\r\n'
-    begin = time.perf_counter()
-    _parse(head)
-    assert time.perf_counter() - begin < 0.02
+    assert seconds(request()[:-2] + text.encode() * ((MAX_HEAD - 500) // len(text)) + b'\r\n\r\n') < 0.02
 
 
 @given(st.binary(max_size=200), st.integers(0, 300))
