@@ -8,13 +8,15 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from websocket import WebSocketException
 
 from tests.clients import Client, schedule_event
+from tests.mongodb import Ferret
 from tests.server import Server, wall
 from tests.wire import SocketIO
 
@@ -197,6 +199,21 @@ class ClockedServer(Server):
         return environment | {'FAKETIME_TIMESTAMP_FILE': str(self.folder / 'clock'), 'FAKETIME_NO_CACHE': '1'}
 
 
+# -- databases --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def mongodb_for(servers: Sequence[Server], folder: Path) -> Iterator[Ferret]:
+    """A MongoDB of their own for servers that have not started yet, with the clock of the first."""
+    ferret = Ferret(folder).start(servers[0].ahead)
+    try:
+        for server in servers:
+            server.settings['DATABASE_URL'] = ferret.url
+        yield ferret
+    finally:
+        ferret.stop()
+
+
 # -- loads ------------------------------------------------------------------------------------------------------
 
 
@@ -242,7 +259,7 @@ class Pipeline(SocketIO):
 
 
 def schedule_many(url: str, names: Iterable[str], due: int) -> list[Reminder]:
-    """Schedules an event of each name at `due` (ms, UTC), all of which must succeed; returns them in the log's order."""
+    """Schedules an event of each name at `due` (ms, UTC), which must succeed; returns them in the log's order."""
     with Pipeline(url) as pipeline:
         for name in names:
             pipeline.schedule(name, due)
@@ -253,7 +270,7 @@ def schedule_many(url: str, names: Iterable[str], due: int) -> list[Reminder]:
 
 
 class Load:
-    """Schedules `rate` events a second for the minute `due` (ms, UTC), from now on until the server breaks or `stop`."""
+    """Schedules `rate` events a second for the minute `due` (ms, UTC) until the server breaks or `stop` is called."""
 
     def __init__(self, server: Server, due: int, rate: int) -> None:
         self._pipeline = Pipeline(server.url)
@@ -271,7 +288,7 @@ class Load:
         self._ending = True
 
     def end(self) -> tuple[list[Reminder], float]:
-        """The events that were acked, when there are no more answers to come, and for how many seconds there were any."""
+        """Waits for the answers that are owed. The events that were acked, and for how many seconds any were."""
         self.stop()
         for thread in self._threads:
             thread.join()

@@ -1,7 +1,6 @@
 """Whoever comes back gets what was missed, once: official clients over kills, on other servers, and by `auth.since`."""
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients import Client, Clients, PythonClient
+from tests.clients import Client, Clients
 from tests.faults import (
     ClockedServer,
     Load,
@@ -198,7 +197,8 @@ def test_a_client_that_says_since_when_gets_what_lies_behind(
 
 def test_what_a_replay_begins_goes_on_live(past: Past, connect: Clients) -> None:
     # Given clients on both transports that were replayed the last minutes
-    clients = [connect(past.server.url, transport=one, auth={'since': past.offsets[3]}) for one in ('polling', 'websocket')]
+    since = {'since': past.offsets[3]}
+    clients = [connect(past.server.url, transport=transport, auth=since) for transport in ('polling', 'websocket')]
     expected = past.events[6:]
     for client in clients:
         replay(client)
@@ -211,7 +211,11 @@ def test_what_a_replay_begins_goes_on_live(past: Past, connect: Clients) -> None
         assert reminders(client) == [*expected, event]
 
 
-@pytest.mark.parametrize('since', ['', 'yesterday', 7, ['a'], {'id': 'a'}, '2026-03-01T10:00:00', 'f' * 23, 'x' * 9_000])
+NO_SINCE = ['', 'yesterday', 7, ['a'], {'id': 'a'}, '2026-03-01T10:00:00', 'f' * 23, 'x' * 9_000]
+NO_OFFSET = ['', 'garbage', 7, None, {'a': 1}, ['a'], 'x' * 9_000, '0123456789abcdef.9999999999999999.']
+
+
+@pytest.mark.parametrize('since', NO_SINCE)
 def test_a_malformed_since_is_refused_in_words(past: Past, connect: Clients, since: Any) -> None:
     client = connect(past.server.url, wait=False, auth={'since': since})
     assert client.wait_for('connect_error')['message'] == (
@@ -223,7 +227,7 @@ def test_a_malformed_since_is_refused_in_words(past: Past, connect: Clients, sin
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 def test_a_malformed_recovery_offset_counts_as_none(past: Past, connect: Clients, transport: str) -> None:
     # Given clients that come with one
-    offsets = ['', 'garbage', 7, None, {'a': 1}, ['a'], 'x' * 9_000, '0123456789abcdef.9999999999999999.', past.offsets[0] + '\n']
+    offsets = [*NO_OFFSET, f'{past.offsets[0]}\n']
     clients = [connect(past.server.url, transport=transport, auth={'pid': 'a', 'offset': offset}) for offset in offsets]
 
     # Then they are connected, not recovered, and begin at the end
@@ -248,9 +252,7 @@ def test_a_since_that_cannot_be_honoured_says_so(past: Past, connect: Clients, s
     assert (names, outcome) == ([event['name'] for event in events], {'count': len(events), 'complete': False})
 
 
-def test_a_replay_is_cut_to_the_newest(
-    past: Past, connect: Clients, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_replay_is_cut_to_the_newest(past: Past, connect: Clients, tmp_path_factory: pytest.TempPathFactory) -> None:
     # Given a second server on the same log that replays no more than five
     settings = {'DATABASE_URL': past.server.settings['DATABASE_URL'], 'REPLAY_LIMIT': '5'}
     with Server(tmp_path_factory.mktemp('limited'), **settings) as limited:
@@ -332,7 +334,7 @@ def test_kills_under_load_lose_nothing_and_repeat_nothing(tmp_path: Path, connec
     listeners = [connect(server.url, kind) for kind in ('js-4.8', 'js-3.1')]
     acked: list[Reminder] = []
     seconds = 0.0
-    for number in range(KILLS):
+    for _ in range(KILLS):
         # When the server is killed while events are scheduled at full speed, and starts again after their minute
         due = server.next_minute(margin=10)
         load = Load(server, due, RATE)

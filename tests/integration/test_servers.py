@@ -12,12 +12,12 @@ from tests.faults import (
     Proxy,
     Reminder,
     in_order,
+    mongodb_for,
     reminders,
     repeated,
     schedule_many,
     wait_until_back,
 )
-from tests.mongodb import Ferret
 from tests.server import Server, wall
 
 CLOCK = '2026-03-01 10:00:48'
@@ -39,11 +39,8 @@ def sqlite_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cl
 def mongodb_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Two servers that share a database, and its clock."""
     one, two = (Server(tmp_path_factory.mktemp(name), CLOCK, COMMAND_RATE_LIMIT='0') for name in ('one', 'two'))
-    with Ferret(tmp_path_factory.mktemp('database')).start(one.ahead) as ferret:
-        for server in (one, two):
-            server.settings['DATABASE_URL'] = ferret.url
-        with one.start(), two.start():
-            yield [one, two]
+    with mongodb_for([one, two], tmp_path_factory.mktemp('database')), one.start(), two.start():
+        yield [one, two]
 
 
 def set_clocks(servers: Sequence[ClockedServer], instant: int) -> None:
