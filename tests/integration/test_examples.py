@@ -1,4 +1,4 @@
-"""The README's ten-liners, run as they are: they schedule for the next minute and are reminded of just that."""
+"""The README's ten-liners, run as they are: they schedule for the next minute and are reminded of it."""
 
 import os
 import re
@@ -18,8 +18,8 @@ from tests.server import ROOT, Server, missing
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server at a quarter to a minute."""
-    with Server(tmp_path, clock='2030-01-01 11:59:45') as server:
+    """A server shortly before a minute."""
+    with Server(tmp_path, clock='2030-01-01 11:59:50') as server:
         yield server.start()
 
 
@@ -33,31 +33,40 @@ def folder(tmp_path: Path) -> Path:
     return examples
 
 
-def start(server: Server, *command: str | Path) -> subprocess.Popen[str]:
-    """Starts a client that lives by the server's clock."""
-    if not shutil.which('faketime'):
-        missing('faketime')
-    ahead = server.now() / 1000 - time.time()
-    environment = {**os.environ, 'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'DONT_FAKE_MONOTONIC': '1'}
-    return subprocess.Popen(
-        ['faketime', '-f', f'{ahead:+.3f}s', *command, server.url],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # faketime and its child, to be ended together
-    )
+class Example:
+    """An example as a process that lives by the server's clock."""
+
+    def __init__(self, server: Server, *command: str | Path) -> None:
+        if not shutil.which('faketime'):
+            missing('faketime')
+        ahead = server.now() / 1000 - time.time()
+        self._output = server.folder / f'{Path(command[-1]).name}.log'
+        with self._output.open('wb') as output:
+            self._process = subprocess.Popen(
+                ['faketime', '-f', f'{ahead:+.3f}s', *command, server.url],
+                env={**os.environ, 'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'DONT_FAKE_MONOTONIC': '1'},
+                stdout=output,
+                start_new_session=True,  # faketime and its child, to be ended together
+            )
+
+    def wait_for(self, pattern: str, within: float = 90) -> re.Match[str]:
+        """The first match in what it has printed."""
+        deadline = time.monotonic() + within
+        while not (match := re.search(pattern, self._output.read_text(), re.S)):
+            assert time.monotonic() < deadline, self._output.read_text()
+            time.sleep(0.1)
+        return match
+
+    def end(self) -> None:
+        os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.wait()
 
 
-def test_each_example_is_reminded_of_what_it_scheduled(server: Server, folder: Path) -> None:
-    running = [start(server, 'node', folder / 'client.mjs'), start(server, sys.executable, folder / 'client.py')]
+@pytest.mark.parametrize(('program', 'name'), [('node', 'client.mjs'), (sys.executable, 'client.py')])
+def test_an_example_is_reminded_of_what_it_scheduled(server: Server, folder: Path, program: str, name: str) -> None:
+    example = Example(server, program, folder / name)
     try:
-        server.wait_until(server.next_minute() + 2_000)
+        id = example.wait_for("^scheduled:.*_id'?: '([0-9a-f]{24})'")[1]
+        example.wait_for(f"reminder:[^}}]*_id'?: '{id}'")
     finally:
-        for process in running:
-            os.killpg(process.pid, signal.SIGTERM)
-    for process in running:
-        scheduled, *reminders = process.communicate(timeout=10)[0].split('reminder:')
-        (id,) = re.findall(r"_id'?: '([0-9a-f]{24})'", scheduled)
-        assert scheduled.startswith('scheduled:')
-        assert [id in reminder for reminder in reminders].count(True) == 1
-        assert len(reminders) == len(running)
+        example.end()
