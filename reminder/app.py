@@ -33,6 +33,8 @@ STORE_THREADS = 4
 """A store uses a thread for each file it writes or reads at a time."""
 SCHEDULER_LATE = 15.0
 """Seconds without a tick after which the scheduler counts as stuck; one that waits for a database takes up to 10."""
+GRACE = 2_000
+"""ms that a minute may take to be delivered until the server counts as not ready."""
 DRAIN = 2.0
 """Seconds that a stopping server gives the commands that it has received."""
 LAST_TICK = 1.5
@@ -124,6 +126,8 @@ class Application:
             self._store.record()
             if self._log.record is None:
                 problems['database'] = 'the log is being opened'
+            elif self._log.due(self._clock.now() - GRACE):
+                problems['database'] = 'does not take what is due'
         except StoreUnavailable as error:
             logger.debug('not ready: %s', error)
             problems['database'] = 'does not answer'

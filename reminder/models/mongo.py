@@ -112,15 +112,24 @@ class MongoStore(Store):
                 if record.log != log or record.closed <= now:
                     return record
                 closed = DatetimeMS(record.closed)
-                self._events.update_many(
-                    {'time': {'$gt': moment, '$lte': closed}, 'delivered': {'$ne': True}},
-                    {'$set': {'delivered': True}},
-                )
+                for unmarked in ({'$exists': False}, False):
+                    self._mark({'time': {'$gt': moment, '$lte': closed}, 'delivered': unmarked}, log)
                 # Changes nothing where another server has done it, or has closed a further minute meanwhile.
                 self._log.update_one(
                     {**_RECORD, 'log': log, 'closed': closed},
                     {'$set': {**renewed, 'log': token_hex(8)}, '$min': {'purged': moment}},
                 )
+
+    def _mark(self, skipped: Document, log: str) -> None:
+        """Marks the events of that description as delivered, but none that came into another log than `log`."""
+        while True:
+            ids = [document['_id'] for document in self._events.find(skipped, ('_id',)).limit(BATCH)]
+            # Another server may have reopened the log, and new events may have come into that one. So what is marked
+            # was found before, and is marked only if nobody has touched it since (see `_insert`).
+            if not ids or self.record().log != log:
+                return
+            unmarked = {'_id': {'$in': ids}, 'delivered': skipped['delivered']}
+            self._events.update_many(unmarked, {'$set': {'delivered': True}})
 
     def purge(self, before: int) -> int:
         deleted = 0
@@ -163,7 +172,7 @@ class MongoStore(Store):
             while record.log != self._log_id:
                 # A reopening may have marked what had been inserted just before, to be passed over by readers.
                 self._log_id = record.log
-                self._events.update_many(_ids(kept), {'$unset': {'delivered': ''}})
+                self._events.update_many(_ids(kept), {'$set': {'delivered': False}})
                 record = self._raise_closed(0)
             late = [event for event in kept if event.time <= record.closed]
             if late:

@@ -154,11 +154,13 @@ class Delivery:
         for reader in unplaced:
             self.join(reader, self._log.begin(now))
         end = self._log.end
-        for reader in self._readers:
+        for reader in list(self._readers):
             if reader.place is not None and reader.place > end:
                 reader.place = end
             if reader.replay is not None and reader.replay.until > end:
                 reader.replay = Replay(end, reader.replay.count, complete=False)
+                if reader.place == end:
+                    reader.write(self._wire.encode([self._replayed(reader)]))
 
     def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:
         until = min(page.end, self._log.end)

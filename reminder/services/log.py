@@ -207,7 +207,7 @@ class Log:
         if place > self.end:
             # Another server's clock may be ahead of this one's: what it wrote, it has closed.
             if place <= Place.after(self._store.record().closed):
-                return Start(place, Replay(place, 0, True))
+                return Start(place, Replay(place, 0, complete))
             return Start(self.end, Replay(self.end, 0, False))
         end, complete = self.end, complete and place >= Place.after(record.purged)
         count = self._count(place, end)

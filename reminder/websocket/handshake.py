@@ -11,6 +11,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gevent import monkey
@@ -28,10 +29,6 @@ MAX_HEAD = 8_192
 """Bytes of a request that are looked at in the hub."""
 SILENCE = 10.0
 """Seconds that a new connection may say nothing."""
-UNSENT = 131_072
-"""Bytes that wait in the kernel for a client which is slow."""
-TCP_NOTSENT_LOWAT = 25
-"""Linux's number, which the socket module does not name."""
 
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 _REQUEST = re.compile(rb'GET /socket\.io/\?([!-~]*) HTTP/1\.1\r\n', re.ASCII)
@@ -76,8 +73,23 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
             raw.close()
             raise
 
+    def handle(self) -> None:
+        """Serves a connection until it ends; that its client is gone is nobody's error."""
+        with suppress(OSError):
+            super().handle()
+
     def log_request(self) -> None:
         """Polls are not worth a line each."""
+
+    def log_error(self, msg: str, *args: Any) -> None:
+        """What a client did wrong, with bytes that it chose, is for debugging alone."""
+        logger.debug(msg, *args)
+
+    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
+        """Answers 500 for an error of ours, and logs it; the library would print it past the log."""
+        if not isinstance(v, OSError):
+            logger.error('a request could not be answered', exc_info=(t, v, tb))
+        self._send_error_response_if_possible(500)
 
 
 def _no_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
@@ -101,9 +113,6 @@ class Server(WSGIServer):  # type: ignore[misc]
         super().init_socket()
         # A poll's headers and body are two writes, which Nagle would hold 40 ms apart.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A socket counts as writable as soon as less than this is unsent, not when a third of a buffer of megabytes
-        # is free: a slow client is seen to take its bytes, and holds few of the kernel's.
-        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Takes a new connection. gevent's own would spawn a greenlet that waits for the request."""

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ from reminder.websocket.frames import FrameError, FrameParser, close_frame, fram
 RECEIVE = 65_536
 MAX_PAYLOAD_PACKETS = 16
 """Packets that a GET is answered with: clients built on python-engineio take no more in one payload."""
+UNSENT = 131_072
+"""Bytes that may wait in the kernel for a slow client. It counts as writable when fewer do, and not only when a third
+of a buffer of megabytes is free: so it is seen to take its bytes."""
 LINGER = 2.0
 """Seconds that a closed WebSocket waits for the client's end, so that the close frame is read before a reset."""
 
@@ -170,6 +174,8 @@ class WebSocket:
         self.waiting = len(data) - sent
         if self._writing is None:
             self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
+            with suppress(OSError, AttributeError):  # where the system has it
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._writing.start(self._writable)
 
     def _try_send(self, data: bytes | memoryview) -> int:
