@@ -140,7 +140,12 @@ def late_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tu
     place = tmp_path / 'database'
     if request.param == 'sqlite':
         place.write_text('in the way of a folder, as a volume that is mounted later')
-        yield f'sqlite:///{place / "events.db"}', lambda: (place.unlink(), place.mkdir())
+
+        def mount() -> None:
+            place.unlink()
+            place.mkdir()
+
+        yield f'sqlite:///{place / "events.db"}', mount
     else:
         place.mkdir()
         ferret = Ferret(place)
@@ -171,6 +176,24 @@ def test_a_server_waits_for_its_database_and_works_when_it_appears(
     assert client.command(message)['status'] == 'success'
     assert [event for event in client.events if event['event'] == 'disconnect'] == []
     assert 'Traceback' not in server.log()
+
+
+def test_a_server_ends_in_time_although_its_database_is_gone(server: Server, connect: Clients, tmp_path: Path) -> None:
+    # Given a server that has worked with several sessions of a MongoDB which then goes away
+    (tmp_path / 'mongodb').mkdir()
+    ferret = Ferret(tmp_path / 'mongodb')
+    server.settings['DATABASE_URL'] = ferret.url
+    with ferret:
+        server.start()
+        client = connect(server.url)
+        for ack in [client.ask('command', schedule_event('x', '2099-01-01 00:00')) for _ in range(50)]:
+            assert client.answer(ack)['status'] == 'success'
+    time.sleep(1)
+
+    # When it is told to end, then it does
+    code, seconds = server.terminate()
+    assert code == 0
+    assert seconds < 5
 
 
 def test_json_logs_are_one_object_a_line(server: Server, connect: Clients) -> None:
