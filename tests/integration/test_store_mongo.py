@@ -14,7 +14,7 @@ from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from reminder.errors import MinuteClosed, StoreUnavailable
@@ -201,6 +201,16 @@ class TestSettings:
         monkeypatch.setattr('socket.socket.connect', connect)
         MongoStore('mongodb+srv://ann:secret@cluster.example.com/x').close()
 
+    def test_a_record_that_another_server_makes_at_the_same_time_is_taken_over(
+        self, store: MongoStore, connect: Callable[[], MongoStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def update_one(*args: Any, **kwargs: Any) -> None:
+            raise DuplicateKeyError('E11000 duplicate key error')
+
+        record = connect().record()
+        monkeypatch.setattr(store._log, 'update_one', update_one)
+        assert store.open(NOW + MINUTE) == record
+
     def test_the_index_is_made_once_whatever_its_name(
         self, database: Database[dict[str, Any]], connect: Callable[[], MongoStore]
     ) -> None:
@@ -301,10 +311,10 @@ class TestFence:
         store.close_minute(first.time)
 
         # When one of the same id is added together with others
-        outcomes = store._insert([event(2, 'other'), event(1, 'again', first.id), event(1, 'late')])
+        outcomes = store._insert([event(1, 'again', first.id), event(2, 'other'), event(1, 'late')])
 
         # Then only that one and the late one were refused
-        assert [type(outcome) for outcome in outcomes] == [type(None), StoreUnavailable, MinuteClosed]
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, type(None), MinuteClosed]
         assert names(other) == ['first', 'other']
 
     def test_events_are_not_kept_while_a_majority_does_not_have_them(
@@ -318,6 +328,15 @@ class TestFence:
         with pytest.raises(StoreUnavailable, match='waiting for replication timed out'):
             store.add(event(1))
 
+    def test_closed_is_read_by_a_write_which_a_deposed_primary_cannot_have_acknowledged(
+        self, store: MongoStore, database: Database[dict[str, Any]]
+    ) -> None:
+        store.close_minute(NOW + MINUTE)
+        for use in lambda: store.add(event(2)), lambda: store.close_minute(NOW + MINUTE):
+            before = database.eventLog.find_one()
+            use()
+            assert database.eventLog.find_one() != before
+
     def test_a_lost_record_is_told(self, store: MongoStore, database: Database[dict[str, Any]]) -> None:
         database.drop_collection('eventLog')
         for verb in store.record, lambda: store.add(event(1)), lambda: store.close_minute(NOW):
@@ -326,14 +345,18 @@ class TestFence:
 
 
 class TestReopen:
-    def test_what_is_closed_between_the_marks_and_the_record_is_passed_over_too(
-        self, store: MongoStore, connect: Callable[[], MongoStore], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Given a server that has set its marks, and is about to change the record
-        other = connect()
+    """`reopen` step by step: the marks are set, then the record is changed, if it is still what it was."""
+
+    @pytest.fixture
+    def log(self, store: MongoStore) -> str:
+        """The id of one that a wrong clock has closed up to the 60th minute."""
         for minutes in (5, 61, 62):
             store.add(event(minutes, str(minutes)))
-        log = store.close_minute(NOW + 60 * MINUTE).log
+        return store.close_minute(NOW + 60 * MINUTE).log
+
+    @pytest.fixture
+    def gate(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
+        """Holds back the next server that is about to change the record."""
         gate = Gate()
 
         def token_hex(length: int) -> str:
@@ -342,17 +365,34 @@ class TestReopen:
             return '1' * 2 * length
 
         monkeypatch.setattr(mongo, 'token_hex', token_hex)
+        return gate
+
+    @pytest.fixture
+    def other(self, store: MongoStore, connect: Callable[[], MongoStore]) -> MongoStore:
+        return connect()
+
+    def test_what_is_closed_meanwhile_is_passed_over_too(
+        self, store: MongoStore, other: MongoStore, log: str, gate: Gate
+    ) -> None:
         caller = gevent.spawn(store.reopen, log, NOW)
         gate.wait_until_reached()
-
-        # When the server whose clock is wrong closes the next minute
         other.close_minute(NOW + 61 * MINUTE)
         gate.open()
         caller.join(10)
-
-        # Then that one's events are of the skipped past too
         assert caller.value.closed == NOW
         assert names(store) == ['62']
+
+    def test_what_another_server_does_meanwhile_is_not_done_again(
+        self, store: MongoStore, other: MongoStore, log: str, gate: Gate
+    ) -> None:
+        caller = gevent.spawn(store.reopen, log, NOW)
+        gate.wait_until_reached()
+        renewed = other.reopen(log, NOW).log
+        record = other.close_minute(NOW + 60 * MINUTE)  # by the wrong clock again
+        gate.open()
+        caller.join(10)
+        assert record.log == renewed
+        assert caller.value == other.record() == record
 
 
 class TestPurge:
@@ -381,8 +421,9 @@ class TestPurge:
         other, delete = connect(), store._events.delete_many
 
         def delete_many(query: Any) -> Any:
-            other.reopen(log, NOW)
-            other.add(event(1, 'new'))
+            if other.record().log == log:
+                other.reopen(log, NOW)
+                other.add(event(1, 'new'))
             return delete(query)
 
         monkeypatch.setattr(store._events, 'delete_many', delete_many)
@@ -420,15 +461,16 @@ class TestFaults:
             assert 's3cret' not in text
         store.close()
 
-    def test_callers_that_wait_together_do_not_wait_one_after_the_other(self, impatient: None) -> None:
+    def test_callers_that_wait_together_do_not_wait_one_after_the_other(
+        self, impatient: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mongo, 'BATCH', 1)
         store = MongoStore('mongodb://127.0.0.1:1')
         begun = time.monotonic()
         callers = [gevent.spawn(store.add, event(1)) for _ in range(20)]
-        gevent.sleep(0.2)
-        callers += [gevent.spawn(store.add, event(1)) for _ in range(20)]
         gevent.joinall(callers)
         assert all(isinstance(caller.exception, StoreUnavailable) for caller in callers)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10 * mongo.TIMEOUT
         store.close()
 
     def test_a_database_that_was_away_is_used_again_when_it_is_back(self, impatient: None, tmp_path: Path) -> None:
@@ -472,13 +514,13 @@ class TestFaults:
                     assert time.monotonic() < deadline
             store.close()
 
-    @pytest.mark.parametrize('ahead', [3600, -3600, 2, 0.4, -0.4, 0])
+    @pytest.mark.parametrize('ahead', [3600, -3600, 0])
     def test_the_databases_clock_is_told_where_it_is_more_than_a_second_off(self, ahead: float, tmp_path: Path) -> None:
         with mongodb.Ferret(tmp_path).start(ahead) as ferret:
             store = MongoStore(ferret.url)
             store.open(NOW)
             offset = store.clock_offset(time.time_ns() // 1_000_000)
-            assert offset == pytest.approx(ahead * 1000 if abs(ahead) > 1 else 0, abs=300)
+            assert offset == (pytest.approx(ahead * 1000, abs=2000) if ahead else 0)
             store.close()
 
     def test_half_of_a_slow_answers_time_is_taken_into_account(
@@ -490,10 +532,14 @@ class TestFaults:
         monkeypatch.setattr(store._database, 'command', lambda *args, **kwargs: {'localTime': date(NOW + 12_000)})
         assert store.clock_offset(NOW) == 10_000
 
-    def test_an_answer_too_slow_to_tell_changes_no_clock(
-        self, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ('took', 'read', 'offset'),
+        [(0, 999, 0), (0, -999, 0), (0, 1000, 1000), (0, -1000, -1000), (4, 4_500, 0), (4, 5_000, 3_000)],
+    )
+    def test_a_clock_that_may_be_less_than_a_second_off_is_taken_as_right(
+        self, store: MongoStore, took: int, read: int, offset: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        clock = iter([100.0, 104.0])
+        clock = iter([100.0, 100.0 + took])
         monkeypatch.setattr(mongo, 'monotonic', lambda: next(clock))
-        monkeypatch.setattr(store._database, 'command', lambda *args, **kwargs: {'localTime': date(NOW + 4_500)})
-        assert store.clock_offset(NOW) == 0
+        monkeypatch.setattr(store._database, 'command', lambda *args, **kwargs: {'localTime': date(NOW + read)})
+        assert store.clock_offset(NOW) == offset
