@@ -181,6 +181,9 @@ def test_one_may_close_them(deadlines: Deadlines, log: Log) -> None:
     assert log.calls == []
 
 
-def test_without_deadlines_nothing_wakes_up(deadlines: Deadlines, time: Time) -> None:
+def test_without_deadlines_nothing_wakes_up(deadlines: Deadlines, log: Log, time: Time) -> None:
+    deadlines.after(1, log, 'a')
     let_run()
-    assert time.waits == 1
+    waits = time.waits
+    let_run()
+    assert (log.names, time.waits) == (['a'], waits)
