@@ -783,6 +783,41 @@ class TestGreeting:
         assert host.engine.sockets == {}
         assert 'Traceback' not in capfd.readouterr().err
 
+    @pytest.mark.parametrize(
+        'request_bytes',
+        [
+            b'nonsense\r\n\r\n',
+            b'GET / HTTP/1\r\n\r\n',
+            b'GET / HTTP/x.y\r\n\r\n',
+            b'GET / HTTP/9.9\r\n\r\n',
+            b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
+            b'GET /socket.io/ HTTP/1.1\r\nno colon\r\n\r\n',
+            b'POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n',
+            b'POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+            b'POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\n',
+            b'GET / HTTP/1.1\r\nHost: ',
+        ],
+        ids=repr,
+    )
+    @pytest.mark.parametrize('reset', [False, True])
+    def test_what_is_no_http_is_not_worth_a_traceback(
+        self,
+        host: Host,
+        request_bytes: bytes,
+        reset: bool,
+        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        with socket.create_connection(host.address) as raw:
+            raw.sendall(request_bytes)
+            gevent.sleep(0.005)
+            if reset:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        gevent.sleep(0.02)
+        assert 'Traceback' not in capfd.readouterr().err
+        assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+        assert requests.get(host.url, timeout=2).status_code == 404
+
 
 class TestOrigins:
     def ask(self, host: Host, origin: str | None, method: str = 'GET', **headers: str) -> requests.Response:
