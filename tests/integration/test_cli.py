@@ -179,7 +179,7 @@ def test_waiting_ends_with_the_reminder_of_that_very_event(tmp_path: Path, start
     # Given a server shortly before a minute at which another event is due too
     with Server(tmp_path, clock='2030-01-01 11:59:50') as server:
         server.start()
-        at = wall(server.next_minute())
+        at = wall(server.next_minute(margin=7))
         other = start('schedule', 'Stand-up', '--at', at, '--zone', 'UTC', '--json', '--url', server.url)
         other_id = json.loads(other.line())['_id']
 
@@ -209,7 +209,7 @@ def test_listening_survives_restarts_of_the_server(tmp_path: Path, start: Start,
             assert listening.line() == 'connected again'
 
         # Then reminders are printed as ever
-        due = server.next_minute()
+        due = server.next_minute(margin=5)
         event = connect(server.url, 'python').schedule('Stand-up', wall(due))
         assert listening.line() == f'{wall(due)} UTC  Stand-up  ({event["_id"]})'
         assert listening.interrupt() == 130
