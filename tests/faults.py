@@ -5,6 +5,7 @@ And what is told afterwards: which reminders a client got, against those that it
 
 import itertools
 import json
+import resource
 import socket
 import threading
 import time
@@ -191,6 +192,12 @@ class ClockedServer(Server):
         file, new = self.folder / 'clock', self.folder / 'clock.new'
         new.write_text(f'{self._offset / 1000:+.3f}s\n')
         new.replace(file)  # in one step, as the process reads it at any time
+
+    def memory(self) -> int:
+        """Bytes of memory that the process holds."""
+        assert self._process is not None
+        pages = Path(f'/proc/{self._process.pid}/statm').read_text().split()[1]
+        return int(pages) * resource.getpagesize()
 
     def _environment(self) -> dict[str, str]:
         environment = super()._environment()

@@ -1,4 +1,4 @@
-"""Databases that are away, full disks, wrong clocks and suspended processes: nothing is lost and nothing comes twice."""
+"""Databases that are away, full disks, wrong clocks, suspended processes: nothing is lost and nothing comes twice."""
 
 import json
 import signal
