@@ -10,6 +10,7 @@ import os
 import sys
 import urllib.parse
 from collections.abc import Sequence
+from pathlib import Path
 
 from reminder import __version__
 from reminder.errors import ConfigError, ReminderError
@@ -21,6 +22,7 @@ examples:
   event-reminder schedule 'Stand-up' --at '2030-01-31 09:30' --zone Europe/Berlin
   event-reminder listen --url https://reminders.example.com
   event-reminder timezones america/
+  event-reminder status
 """
 CLIENT_NOTE = 'Results go to standard output; notices, warnings and failures to standard error.'
 
@@ -69,10 +71,16 @@ def _schedule(options: argparse.Namespace) -> None:
 def _listen(options: argparse.Namespace) -> None:
     from reminder import client
 
-    client.listen(options.url, client.Output(options.json))
+    client.listen(options.url, client.Output(options.json), options.state)
 
 
-_RUN = {'serve': _serve, 'timezones': _timezones, 'schedule': _schedule, 'listen': _listen}
+def _status(options: argparse.Namespace) -> None:
+    from reminder import client
+
+    client.status(options.url, client.Output(options.json), options.id)
+
+
+_RUN = {'serve': _serve, 'timezones': _timezones, 'schedule': _schedule, 'listen': _listen, 'status': _status}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,13 +130,30 @@ def _parser() -> argparse.ArgumentParser:
     schedule.add_argument('--zone', metavar='ZONE', help="an IANA time zone (default: this machine's)")
     schedule.add_argument('--wait', action='store_true', help='stay until the reminder has come, and print it too')
 
-    commands.add_parser(
+    listen = commands.add_parser(
         'listen',
         parents=[common],
         help='print reminders as they come',
-        description=f'Prints reminders as they come, until Ctrl-C; waits for a server that goes away. {CLIENT_NOTE}',
-        epilog='example: event-reminder listen --json | jq -r .name',
+        description='Prints reminders as they come, until Ctrl-C. Where the connection is lost it waits for the server '
+        f'and then prints what came meanwhile. {CLIENT_NOTE}',
+        epilog='example: event-reminder listen --state ~/.reminders --json | jq -r .name',
     )
+    listen.add_argument(
+        '--state',
+        type=Path,
+        metavar='FILE',
+        help='keep the place in FILE, and begin with what came since last time',
+    )
+
+    status = commands.add_parser(
+        'status',
+        parents=[common],
+        help='say how the server stands, or an event',
+        description=f"Says how far the server's log is closed and delivered, how many clients there are and what comes "
+        f'next; with ID, when that event is due and whether it was delivered. {CLIENT_NOTE}',
+        epilog='example: event-reminder status 6560f3c2a1b2c3d4e5f60718',
+    )
+    status.add_argument('id', nargs='?', metavar='ID', help="an event's _id")
     return parser
 
 

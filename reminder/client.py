@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO, TypeVar
 
@@ -48,8 +49,7 @@ class Output:
         print(json.dumps(value) if self.as_json else text, flush=True)
 
     def reminder(self, reminder: Reminder) -> None:
-        name = _style('1', reminder.get('name'), sys.stdout)
-        self.result(reminder, f'{_local(reminder.get("time"))}  {name}  ({printable(reminder.get("_id"))})')
+        self.result(reminder, _line(reminder))
 
     def notice(self, text: str) -> None:
         print(_style('2', text, sys.stderr), file=sys.stderr, flush=True)
@@ -58,19 +58,50 @@ class Output:
         print(_style('33', f'warning: {text}', sys.stderr), file=sys.stderr, flush=True)
 
 
+class Place:
+    """Where a client is in the server's log: the offset that came last, kept in a file where there is one."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        """Raises ConfigError where the file cannot be read."""
+        self._file = file
+        self._offset: str | None = None
+        try:
+            if file is not None and file.exists():
+                self._offset = file.read_text('utf-8').strip() or None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f'--state {file} cannot be read: {error}') from error
+
+    def auth(self) -> dict[str, str]:
+        """What CONNECT says: everything since then, please."""
+        return {} if self._offset is None else {'since': self._offset}
+
+    def move(self, offset: str) -> None:
+        """Takes over an offset, once all reminders before it have been dealt with."""
+        self._offset = offset
+        if self._file is None:
+            return
+        try:
+            fresh = self._file.with_name(f'{self._file.name}.new')
+            fresh.write_text(f'{offset}\n', 'utf-8')
+            fresh.replace(self._file)  # so that it is never seen half-written
+        except OSError as error:
+            raise ReminderError(f'--state {self._file} cannot be written: {error}') from error
+
+
 class Connection:
     """A connection to the server at `url`, opened at once and again whenever it is lost; raises `ServerError`.
 
     The official client's own reconnecting is off: it does not come back to a server that has said good-bye.
     """
 
-    def __init__(self, url: str, output: Output) -> None:
+    def __init__(self, url: str, output: Output, place: Place) -> None:
         parts = urllib.parse.urlsplit(url)
         self.name = parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()  # without a password
         self._url = url
         self._path = f'{parts.path.strip("/")}/socket.io'  # the library drops the url's own path
         self._output = output
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._place = place
         self._client = self._connect()
 
     def _connect(self) -> socketio.Client:
@@ -78,9 +109,10 @@ class Connection:
         client = socketio.Client(reconnection=False, handle_sigint=False, logger=_QUIET, engineio_logger=_QUIET)
         client.on('disconnect', lambda reason: self._inbox.put(('lost', reason)))
         client.on('connect_error', lambda *reason: refusals.extend(_texts(reason)))
-        client.on('eventReminder', lambda *arguments: self._inbox.put(('reminder', arguments)))
+        for event in ('eventReminder', 'cursor', 'replayed'):
+            client.on(event, lambda *arguments, event=event: self._inbox.put((event, arguments)))
         try:
-            client.connect(self._url, socketio_path=self._path, wait_timeout=CONNECT_WITHIN)
+            client.connect(self._url, auth=self._place.auth, socketio_path=self._path, wait_timeout=CONNECT_WITHIN)
         except (SocketIOError, ValueError, LookupError) as error:  # the last two: what it raises for odd answers
             reason = refusals[0] if refusals else str(error)
             core = re.search(r'\[Errno -?\d+\] ([\w ]+)', reason)  # of all that an HTTP client has to say
@@ -107,11 +139,19 @@ class Connection:
         raise ServerError(f'{self.name} does not answer as an event-reminder server does')
 
     def reminders(self) -> Iterator[Reminder]:
-        """The reminders since the connection was first opened, as they come, for ever."""
+        """The reminders since the connection was first opened, or since its place, as they come, for ever."""
         while True:
             match self._inbox.get():
-                case ('reminder', (dict() as reminder, *_)):
+                case ('eventReminder', (dict() as reminder, *_)):
                     yield reminder
+                case ('cursor', (str() as offset, *_)):
+                    self._place.move(offset)
+                case ('replayed', ({'count': int() as count, 'complete': bool() as complete}, *_)):
+                    self._output.notice(f'{count} {"reminder" if count == 1 else "reminders"} came meanwhile')
+                    if not complete:
+                        self._output.warning(
+                            'there were more, which the server does not have any longer or may not send'
+                        )
                 case ('lost', reason):
                     self._output.notice(f'connection lost ({reason}), connecting again ...')
                     self._reopen()
@@ -129,8 +169,8 @@ class Connection:
 
 
 @contextmanager
-def connected(url: str, output: Output) -> Iterator[Connection]:
-    connection = Connection(url, output)
+def connected(url: str, output: Output, place: Place | None = None) -> Iterator[Connection]:
+    connection = Connection(url, output, place or Place())
     try:
         yield connection
     finally:
@@ -162,12 +202,37 @@ def schedule(url: str, output: Output, name: str, at: str | None, zone: str | No
             output.reminder(next(one for one in connection.reminders() if one.get('_id') == id))
 
 
-def listen(url: str, output: Output) -> None:
-    """Prints reminders as they come, for ever."""
-    with connected(url, output) as connection:
+def listen(url: str, output: Output, state: Path | None) -> None:
+    """Prints reminders as they come, for ever; first those since the place that the file `state` remembers, if any."""
+    with connected(url, output, Place(state)) as connection:
         output.notice(f'listening to {connection.name} (Ctrl-C ends it)')
         for reminder in connection.reminders():
             output.reminder(reminder)
+
+
+def status(url: str, output: Output, id: str | None) -> None:
+    """Prints how the server and its log stand; with an event's `id`, how it is with that event."""
+    with connected(url, output) as connection:
+        found = connection.ask('getStatus', dict, {} if id is None else {'_id': id})
+    event = found.get('event')
+    if isinstance(event, dict):
+        output.result(event, f'{printable(event.get("state"))}: {_line(event)}')
+        return
+    lines = {
+        'log': f'{printable(found.get("log"))}, begun {_local(found.get("opened"))}',
+        'closed': f'up to {_local(found.get("closed"))}',
+        'delivered': f'up to {_local(found.get("delivered"))}',
+        'behind': f'{printable(found.get("secondsBehind"))} s',
+        'clients': f'{printable(found.get("clients"))}, {printable(found.get("clientsBehind"))} of them behind',
+        'next': _line(found['next']) if isinstance(found.get('next'), dict) else 'nothing',
+    }
+    output.result(found, '\n'.join(f'{name:<10} {text}' for name, text in lines.items()))
+
+
+def _line(event: Reminder) -> str:
+    """An event for people."""
+    name = _style('1', event.get('name'), sys.stdout)
+    return f'{_local(event.get("time"))}  {name}  ({printable(event.get("_id"))})'
 
 
 def next_minute(now: datetime, zone: str) -> tuple[str, str]:
