@@ -4,13 +4,11 @@ Where there is neither, `database()` skips its test, or fails it in CI. Only a F
 started again on the same port and data, or given a wrong clock.
 """
 
-import atexit
 import fcntl
 import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,10 +40,13 @@ def database() -> Iterator[str]:
 
 
 class Ferret:
-    """A FerretDB with data in `folder`, on a port of its own. `with Ferret(folder) as ferret: ferret.url`."""
+    """A FerretDB on a port of its own: `with Ferret(folder) as ferret: ferret.url`.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Its data is in `folder`, or without one in a temporary folder that goes with it.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or ''
         self._program = _build()
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,9 +71,8 @@ class Ferret:
         raise AssertionError('FerretDB does not start')
 
     def stop(self) -> None:
-        """Kills it; what it had acknowledged is kept."""
+        """Ends it at once, whatever it is doing; what it had acknowledged is kept in its folder."""
         if self._process is not None:
-            self._process.kill()
             self._process.communicate()
             self._process = None
 
@@ -85,11 +85,7 @@ class Ferret:
 @cache
 def _shared() -> Ferret:
     """The one that lasts as long as this process."""
-    folder = Path(tempfile.mkdtemp(prefix='ferretdb-'))
-    ferret = Ferret(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(ferret.stop)  # runs before
-    return ferret.start()
+    return Ferret().start()
 
 
 @cache

@@ -24,7 +24,7 @@ import (
 
 var (
 	listen = flag.String("listen", "127.0.0.1:27017", "address for clients")
-	dir    = flag.String("dir", "", "existing folder that holds the databases")
+	dir    = flag.String("dir", "", "existing folder that holds the databases; without it, one that lasts as long as this runs")
 	ahead  = flag.Duration("ahead", 0, "how far the database's clock is ahead")
 
 	turn sync.Mutex // held while a command is carried out
@@ -33,6 +33,13 @@ var (
 func main() {
 	flag.Parse()
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // it would name every connection
+	own := ""
+	if *dir == "" {
+		var err error
+		own, err = os.MkdirTemp("", "ferretdb-")
+		check(err)
+		*dir = own
+	}
 	db, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
 		Handler:   "sqlite",
@@ -46,6 +53,9 @@ func main() {
 	check(err)
 	go func() { // whoever started it is gone when its standard input ends
 		io.Copy(io.Discard, os.Stdin)
+		if own != "" {
+			os.RemoveAll(own)
+		}
 		os.Exit(0)
 	}()
 	for {
