@@ -197,18 +197,21 @@ class Log:
 
     def _resume(self, since: Since, record: Record) -> Start:
         place, complete = since.place, True
-        if since.log not in (None, record.log):
-            if self._store.record().log != record.log:
-                raise StoreUnavailable('the log was reopened, which this server is about to see')
-            place, complete = min(place, Place.after(record.opened)), False
         if since.id is not None:
             event = self._store.get(since.id)
             place, complete = (event.place, True) if event else (self.end, False)
-        if place > self.end:
-            # Another server's clock may be ahead of this one's: what it wrote, it has closed.
-            if place <= Place.after(self._store.record().closed):
+        elsewhere = since.log not in (None, record.log)
+        if elsewhere or place > self.end:
+            # Other servers may be ahead of this one: they have closed what they wrote, or reopened the log.
+            current = self._store.record()
+            if current.log != record.log:
+                raise StoreUnavailable('the log was reopened, which this server is about to see')
+            if elsewhere:
+                place, complete = min(place, Place.after(record.opened)), False
+            if place > self.end and place <= Place.after(current.closed):
                 return Start(place, Replay(place, 0, complete))
-            return Start(self.end, Replay(self.end, 0, False))
+            if place > self.end:
+                return Start(self.end, Replay(self.end, 0, False))
         end, complete = self.end, complete and place >= Place.after(record.purged)
         count = self._count(place, end)
         if count > self._replay_limit:

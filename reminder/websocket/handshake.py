@@ -11,7 +11,6 @@ import logging
 import re
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from gevent import monkey
@@ -74,9 +73,20 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
             raise
 
     def handle(self) -> None:
-        """Serves a connection until it ends; that its client is gone is nobody's error."""
-        with suppress(OSError):
+        """Serves a connection until it ends. That its client is gone is nobody's error; others belong into the log."""
+        try:
             super().handle()
+        except OSError:
+            pass
+        except Exception:
+            logger.exception('a connection could not be served')
+
+    def read_request(self, raw_requestline: str) -> Any:
+        """Parses the request's head. A ValueError means that it is no HTTP, and is not worth a traceback."""
+        try:
+            return super().read_request(raw_requestline)
+        except (OSError, IndexError) as error:
+            raise ValueError('unreadable request') from error
 
     def log_request(self) -> None:
         """Polls are not worth a line each."""
@@ -87,7 +97,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """Answers 500 for an error of ours, and logs it; the library would print it past the log."""
-        if not isinstance(v, OSError):
+        if not isinstance(v, OSError | ValueError):  # a body that breaks off, or is no body
             logger.error('a request could not be answered', exc_info=(t, v, tb))
         self._send_error_response_if_possible(500)
 
