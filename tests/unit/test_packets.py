@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reminder.websocket.server import Packet
@@ -139,6 +139,7 @@ namespaces = st.just('/') | st.text('abc/[{"1', min_size=1).map('/{}'.format)
 ids = st.integers(0, 10**15 - 1)
 
 
+@settings(deadline=None)  # this machine may be busy
 @given(
     st.builds(
         Packet, st.just(EVENT), st.lists(values).map(lambda rest: ['command', *rest]), namespaces, st.none() | ids
@@ -155,6 +156,7 @@ pieces = st.sampled_from(
 )
 
 
+@settings(deadline=None)  # this machine may be busy
 @given(st.text() | st.lists(pieces).map(''.join))
 @example('2["\\ud800"]')
 @example('2/\n,["a"]')
