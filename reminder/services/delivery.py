@@ -153,13 +153,14 @@ class Delivery:
         unplaced, self._unplaced = self._unplaced, {}
         for reader in unplaced:
             self.join(reader, self._log.begin(now))
-        end = self._log.end
+        assert self._log.record is not None
+        start = Place.after(self._log.record.opened)  # what lies beyond belonged to the old log
         for reader in list(self._readers):
-            if reader.place is not None and reader.place > end:
-                reader.place = end
-            if reader.replay is not None and reader.replay.until > end:
-                reader.replay = Replay(end, reader.replay.count, complete=False)
-                if reader.place == end:
+            if reader.place is not None and reader.place > start:
+                reader.place = start
+            if reader.replay is not None and reader.replay.until > start:
+                reader.replay = Replay(start, reader.replay.count, complete=False)
+                if reader.place == start:
                     reader.write(self._wire.encode([self._replayed(reader)]))
 
     def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:

@@ -86,8 +86,11 @@ class CatchUp:
                     gevent.sleep(0)
             except StoreUnavailable as error:
                 logger.warning('clients that are behind wait: %s', error)
-                gevent.sleep(RETRY)
-                self._signal.set()
+                self._retry()
             except Exception:
                 logger.exception('catching up failed')
-                self._signal.set()
+                self._retry()
+
+    def _retry(self) -> None:
+        gevent.sleep(RETRY)
+        self._signal.set()
