@@ -189,6 +189,17 @@ class TestClientThatDoesNotRead:
             gevent.sleep(0.05)
             assert host.session.transport.waiting - waiting < 2_000
 
+    def test_commands_of_one_that_does_not_read_their_answers_wait(self, host: Host) -> None:
+        """A piece of 64 KiB holds many small commands, whose answers may be a hundred times their size."""
+        with host.websocket() as client:
+            host.handle = lambda session, text: session.write(b'4' + text.encode() + b'.' * 10_000)
+            client.send_bytes(b''.join(message(f'4{number:03d}') for number in range(1_000)))
+            gevent.sleep(0.1)
+            assert host.session.transport.waiting < MAX_OUTBOX + WINDOW * 10_100
+            for number in range(1_000):
+                assert client.read()[1:4] == f'{number:03d}'
+            assert host.session.idle
+
     def test_a_slow_readers_pong_may_be_late(self, start: Callable[..., Host]) -> None:
         """It answers the ping once it has read all that was sent before it."""
         host = start(ping_interval=0.2)
@@ -308,26 +319,26 @@ class TestWindow:
 
     def test_a_pong_may_wait_behind_commands(self, start: Callable[..., Host]) -> None:
         """A server that is busy with what a client sent has no reason to call the client dead."""
-        host = start(ping_interval=0.1, ping_timeout=0.1)
+        host = start(ping_interval=0.3, ping_timeout=0.3)
         with host.websocket() as client:
             gate = Gate(host)
             for number in range(WINDOW + MAX_INBOX + 2):
                 client.send(f'4{number}')
             assert client.read() == '2'
             client.send('3')
-            gevent.sleep(0.5)
+            gevent.sleep(1)
             assert host.ended == []
             gate.open()
 
     def test_a_pong_of_a_polling_client_may_wait_behind_commands(self, start: Callable[..., Host]) -> None:
         """It has one POST at a time, and that is being held."""
-        host = start(ping_interval=0.1, ping_timeout=0.1)
+        host = start(ping_interval=0.3, ping_timeout=0.3)
         client = host.polling()
         gate = Gate(host)
         posting = InBackground(lambda: client.post(*(f'4{number}' for number in range(WINDOW + MAX_INBOX + 2))))
         assert client.get().text == '2'
         polling = InBackground(client.get)
-        gevent.sleep(0.5)
+        gevent.sleep(1)
         assert host.ended == []
         gate.open()
         assert posting.answer().text == 'ok'
