@@ -361,6 +361,15 @@ class InBackground:
 
 
 class TestPosts:
+    def test_a_client_that_posts_and_never_polls_is_ended(self, start: Callable[..., Host]) -> None:
+        host = start(ping_interval=0.2, ping_timeout=0.2)
+        client = host.polling()
+        host.handle = lambda session, text: session.write(b'4' + text.encode() + b'.' * 10_000)
+        posting = InBackground(lambda: client.post(*(f'4{number}' for number in range(1_000))))
+        wait_for(lambda: host.ended, within=2)
+        assert host.ended == ['ping timeout']
+        posting.answer()
+
     def test_one_is_held_while_its_commands_wait_for_the_window(self, host: Host) -> None:
         client = host.polling()
         gate = Gate(host)
