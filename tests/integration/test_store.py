@@ -431,6 +431,16 @@ class TestReopen:
         assert other.reopen(log, self.now).log == record.log
         assert self.names(store) == ['9', '10', 'new', '61']
 
+    def test_what_came_into_the_new_log_is_passed_over_when_that_one_is_reopened(
+        self, store: Store, other: Store, log: str
+    ) -> None:
+        renewed = other.reopen(log, self.now).log
+        add(store, event(11, 'new'))
+        add(other, event(11, 'newer'))
+        other.close_minute(self.closed)
+        assert store.reopen(renewed, self.now).log != renewed
+        assert self.names(store) == ['9', '10', '61']
+
     def test_servers_that_do_it_at_once_get_the_same_record(self, store: Store, other: Store, log: str) -> None:
         first, second = at_once(lambda: store.reopen(log, self.now), lambda: other.reopen(log, self.now + 1))
         assert first == second == store.record()

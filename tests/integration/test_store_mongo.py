@@ -64,6 +64,19 @@ def store(connect: Callable[[], MongoStore]) -> MongoStore:
     return connect()
 
 
+def hold(owner: object, method: str, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Holds back the next call of that method."""
+    gate, call = Gate(), getattr(owner, method)
+
+    def held(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, method, call)
+        gate.hold()
+        return call(*args, **kwargs)
+
+    monkeypatch.setattr(owner, method, held)
+    return gate
+
+
 def names(store: MongoStore) -> list[str]:
     return [each.name for each in store.read(START, END, 100)]
 
@@ -244,16 +257,7 @@ class TestFence:
     @pytest.fixture
     def gate(self, store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> Gate:
         """Holds back the next reading of `closed`."""
-        gate = Gate()
-        read = store._raise_closed
-
-        def held(minute: int) -> Any:
-            monkeypatch.undo()
-            gate.hold()
-            return read(minute)
-
-        monkeypatch.setattr(store, '_raise_closed', held)
-        return gate
+        return hold(store, '_raise_closed', monkeypatch)
 
     def test_what_was_inserted_when_its_minute_was_closed_is_refused_and_deleted(
         self, store: MongoStore, connect: Callable[[], MongoStore], gate: Gate
@@ -357,15 +361,7 @@ class TestReopen:
     @pytest.fixture
     def gate(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
         """Holds back the next server that is about to change the record."""
-        gate = Gate()
-
-        def token_hex(length: int) -> str:
-            monkeypatch.undo()
-            gate.hold()
-            return '1' * 2 * length
-
-        monkeypatch.setattr(mongo, 'token_hex', token_hex)
-        return gate
+        return hold(mongo, 'token_hex', monkeypatch)
 
     @pytest.fixture
     def other(self, store: MongoStore, connect: Callable[[], MongoStore]) -> MongoStore:
@@ -393,6 +389,40 @@ class TestReopen:
         caller.join(10)
         assert record.log == renewed
         assert caller.value == other.record() == record
+
+    def test_a_server_that_is_slow_to_mark_leaves_what_came_into_the_new_log(
+        self, store: MongoStore, other: MongoStore, log: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate = hold(store, 'record', monkeypatch)
+        caller = gevent.spawn(store.reopen, log, NOW)
+        gate.wait_until_reached()
+        other.reopen(log, NOW)
+        other.add(event(5, 'new'))
+        gate.open()
+        caller.join(10)
+        assert names(other) == ['new', '61', '62']
+
+    def test_a_server_that_is_slow_to_mark_leaves_what_was_acknowledged_in_the_new_log(
+        self, store: MongoStore, other: MongoStore, log: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given an event that is inserted, but not acknowledged, and a server that is about to mark it
+        insertion = hold(other, '_raise_closed', monkeypatch)
+        adding = gevent.spawn(other.add, event(5, 'new'))
+        insertion.wait_until_reached()
+        marking = hold(store._events, 'update_many', monkeypatch)
+        reopening = gevent.spawn(store.reopen, log, NOW)
+        marking.wait_until_reached()
+
+        # When another server reopens the log, and the event is acknowledged in the new one
+        other.reopen(log, NOW)
+        insertion.open()
+        adding.join(10)
+        assert adding.exception is None
+        marking.open()
+        reopening.join(10)
+
+        # Then it is read
+        assert names(other) == ['new', '61', '62']
 
 
 class TestPurge:
