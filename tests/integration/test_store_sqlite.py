@@ -194,7 +194,6 @@ class TestProcesses:
         assert len(records) == 1
         assert 'Record' in records.pop()
 
-
     def test_a_process_waits_for_one_that_is_making_the_file(self, path: Path) -> None:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute('PRAGMA user_version = 0')
