@@ -10,8 +10,8 @@ import socketio
 from gevent.pywsgi import WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 
-from reminder import client
 from reminder.cli import main
+from reminder.client import connection
 
 Serve = Callable[..., str]
 
@@ -70,7 +70,7 @@ def test_an_odd_answer_is_named(answer: Any, serve: Serve, capsys: pytest.Captur
 def test_no_answer_is_not_waited_for_for_ever(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(client, 'ANSWER_WITHIN', 0.1)
+    monkeypatch.setattr(connection, 'ANSWER_WITHIN', 0.1)
     url = serve(stranger(lambda: gevent.sleep(5)))
     assert main(['timezones', '--url', url]) == 1
     assert capsys.readouterr().err == f"event-reminder: no answer from {url} to 'getAllTimeZones'\n"

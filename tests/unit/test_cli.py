@@ -7,7 +7,8 @@ import pytest
 
 from reminder import client
 from reminder.cli import main
-from reminder.client import Output, local_zone, next_minute, printable
+from reminder.client import local_zone, next_minute
+from reminder.client.terminal import Output, printable
 from reminder.errors import ConfigError
 
 

@@ -1,0 +1,91 @@
+"""The commands of `event-reminder` that talk to a server."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytz
+
+from reminder.client.connection import Place, connected
+from reminder.client.terminal import Output, line, local, printable
+from reminder.errors import ConfigError, ReminderError
+
+__all__ = ['Output', 'listen', 'schedule', 'status', 'timezones']
+
+
+def timezones(url: str, output: Output, text: str) -> None:
+    """Prints the server's time zones whose names contain `text` in any letter case."""
+    with connected(url, output) as connection:
+        names = [name for name in connection.ask('getAllTimeZones', list) if text.lower() in name.lower()]
+    if not names:
+        raise ReminderError(f'no time zone contains {text!r}')
+    output.result(names, '\n'.join(map(printable, names)))
+
+
+def schedule(url: str, output: Output, name: str, at: str | None, zone: str | None, wait: bool) -> None:
+    """Schedules an event at the wall time `at` ('YYYY-MM-DD HH:mm') in `zone`, and waits for its reminder if asked to.
+
+    Without `zone` it is this machine's, without `at` the next minute.
+    """
+    zone = zone or local_zone(os.environ)
+    if at is None:
+        at, zone = next_minute(datetime.now(UTC), zone)
+    with connected(url, output) as connection:
+        event = connection.ask('scheduleEvent', dict, {'eventName': name, 'time': at, 'timeZone': zone})
+        id, instant = event.get('_id'), event.get('time')
+        output.result(event, f'scheduled for {at} {zone} ({printable(instant)}): {printable(name)}  ({printable(id)})')
+        if wait:
+            output.reminder(next(one for one in connection.reminders() if one.get('_id') == id))
+
+
+def listen(url: str, output: Output, state: Path | None) -> None:
+    """Prints reminders as they come, for ever; first those since the place that the file `state` remembers, if any."""
+    with connected(url, output, Place(state)) as connection:
+        output.notice(f'listening to {connection.name} (Ctrl-C ends it)')
+        for reminder in connection.reminders():
+            output.reminder(reminder)
+
+
+def status(url: str, output: Output, id: str | None) -> None:
+    """Prints how the server and its log stand; with an event's `id`, how it is with that event."""
+    with connected(url, output) as connection:
+        found = connection.ask('getStatus', dict, {} if id is None else {'_id': id})
+    event = found.get('event')
+    if isinstance(event, dict):
+        output.result(event, f'{printable(event.get("state"))}: {line(event)}')
+        return
+    lines = {
+        'log': f'{printable(found.get("log"))}, begun {local(found.get("opened"))}',
+        'closed': f'up to {local(found.get("closed"))}',
+        'delivered': f'up to {local(found.get("delivered"))}',
+        'behind': f'{printable(found.get("secondsBehind"))} s',
+        'clients': f'{printable(found.get("clients"))}, {printable(found.get("clientsBehind"))} of them behind',
+        'next': line(found['next']) if isinstance(found.get('next'), dict) else 'nothing',
+    }
+    output.result(found, '\n'.join(f'{name:<10} {text}' for name, text in lines.items()))
+
+
+def next_minute(now: datetime, zone: str) -> tuple[str, str]:
+    """The next minute as wall time and zone, or the one after where less than 2 s are left: a minute closes early.
+
+    Where the clocks of `zone` are being set back, the answer is in UTC: that hour's wall times mean two instants.
+    """
+    try:
+        known = pytz.timezone(zone)
+    except pytz.UnknownTimeZoneError:
+        raise ConfigError(f'--zone {zone!r} is no time zone; `event-reminder timezones` lists them') from None
+    minute = (now + timedelta(seconds=62)).replace(second=0, microsecond=0)
+    wall = minute.astimezone(known).replace(tzinfo=None)
+    try:
+        known.localize(wall, is_dst=None)
+    except pytz.AmbiguousTimeError:
+        wall, zone = minute.replace(tzinfo=None), 'UTC'
+    return f'{wall:%Y-%m-%d %H:%M}', zone
+
+
+def local_zone(environ: Mapping[str, str], localtime: str = '/etc/localtime') -> str:
+    """The IANA name of this machine's time zone, by TZ or else by the link `localtime`; 'UTC' where it has none."""
+    source = environ.get('TZ') or os.path.realpath(localtime)
+    name = source.removeprefix(':').rpartition('zoneinfo/')[2]
+    return name if name in pytz.all_timezones_set else 'UTC'
