@@ -50,6 +50,7 @@ def log_to_stderr(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if form == 'json' else _TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger('pymongo').setLevel(logging.WARNING)  # else each operation says that it waits for a server
 
 
 class _TextFormatter(logging.Formatter):

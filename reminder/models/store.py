@@ -48,7 +48,7 @@ class Store(ABC):
 
     @abstractmethod
     def clock_offset(self, now: int) -> int:
-        """How many ms the database's clock is ahead of `now`; 0 where it is this machine's own."""
+        """How many ms the database's clock is ahead of `now`; 0 where it may be less than a second, or is the same."""
 
     @abstractmethod
     def add(self, event: Event) -> None:
@@ -73,8 +73,8 @@ class Store(ABC):
     def reopen(self, log: str, now: int) -> Record:
         """Reopens a log whose `closed` lies in the future because a clock was wrong, and returns the record after it.
 
-        Events in `(now, closed]` are marked `delivered: true`, then `opened = closed = delivered = now` under a new
-        `log` id.
+        Events in `(now, closed]` are marked `delivered: true`, then `opened = closed = delivered = now` and `purged`
+        at most `now`, under a new `log` id. Does nothing where `closed` is not after `now`.
         Of several servers that call it for the same `log` one does it (compare-and-set on `log`) and all get the
         resulting record. The marks are set before the record changes, so that a crash in between is repaired by
         the next call.
@@ -89,7 +89,10 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, after: Place, until: Place, limit: int) -> Sequence[Event]:
-        """The first `limit` events with `after < place <= until`, in the log's order. Cost: O(limit), by the index."""
+        """The first `limit` (1 or more) events with `after < place <= until`, in the log's order.
+
+        Cost: O(limit), by the index.
+        """
 
     @abstractmethod
     def count(self, after: Place, until: Place, limit: int) -> int:
