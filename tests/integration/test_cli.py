@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -213,6 +214,64 @@ def test_listening_survives_restarts_of_the_server(tmp_path: Path, start: Start,
         event = connect(server.url, 'python').schedule('Stand-up', wall(due))
         assert listening.line() == f'{wall(due)} UTC  Stand-up  ({event["_id"]})'
         assert listening.interrupt() == 130
+
+
+def test_a_kept_place_brings_what_came_while_nobody_listened(tmp_path: Path, start: Start, run: Run) -> None:
+    # Given somebody who has listened for a while, with a file for the place
+    place = tmp_path / 'place'
+    with Server(tmp_path, clock='2030-01-01 11:59:30') as server:
+        server.start()
+        arguments = ('listen', '--state', str(place), '--url', server.url)
+        listening = start(*arguments)
+        listening.line()
+        while not place.exists():
+            assert listening.process.poll() is None
+            time.sleep(0.05)
+        listening.interrupt()
+
+        # When two events pass
+        at = server.next_minute(margin=10)
+        for name in ('first', 'second'):
+            run('schedule', name, '--at', wall(at), '--zone', 'UTC', '--url', server.url)
+        server.terminate()
+        server.skip_to(at + 1_000)
+        server.start()
+
+        # Then whoever listens with that file gets them first, and nobody gets them twice
+        listening = start(*arguments)
+        lines = [listening.line() for _ in range(4)]
+        assert [line.split('  ')[1] for line in lines if '  ' in line] == ['first', 'second']
+        assert '2 reminders came meanwhile' in lines
+        listening.interrupt()
+
+        listening = start(*arguments)
+        assert listening.line().startswith('listening to')
+        with pytest.raises(AssertionError, match='nothing was printed'):
+            listening.line(within=1)
+
+
+def test_a_file_that_can_hold_no_place_is_a_wrong_argument(tmp_path: Path, run: Run) -> None:
+    done = run('listen', '--state', str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'event-reminder: --state {tmp_path} cannot be read: ')
+
+    done = run('listen', '--state', str(tmp_path / 'missing' / 'place'))
+    assert done.returncode == 1
+    assert 'cannot be written' in done.stderr
+
+
+def test_status_tells_how_the_log_stands_and_how_an_event(run: Run) -> None:
+    event = json.loads(run('schedule', 'Later', '--at', '2037-07-01 12:00', '--zone', 'UTC', '--json').stdout)
+
+    assert run('status', event['_id'], TZ='UTC').stdout == f'pending: 2037-07-01 12:00 UTC  Later  ({event["_id"]})\n'
+    assert json.loads(run('status', event['_id'], '--json').stdout) == {**event, 'state': 'pending'}
+
+    told = run('status').stdout.splitlines()
+    assert [line.split()[0] for line in told] == ['log', 'closed', 'delivered', 'behind', 'clients', 'next']
+    assert json.loads(run('status', '--json').stdout)['clients'] >= 1
+
+    done = run('status', 'nonsense')
+    assert (done.returncode, done.stderr) == (1, "event-reminder: _id='nonsense' is not found\n")
 
 
 @pytest.mark.parametrize('arguments', [('listen',), ('schedule', 'x', '--at', '2037-01-01 00:00', '--wait')])
