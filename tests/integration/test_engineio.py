@@ -24,7 +24,7 @@ from tests.wire import (
     engine_url,
 )
 
-INTERVAL, TIMEOUT = 0.3, 0.2
+INTERVAL, TIMEOUT = 0.3, 1.2
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +36,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope='module')
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a heartbeat of fractions of a second."""
+    """A server with a quick heartbeat, in fractions of a second."""
     settings = {'PING_INTERVAL': str(INTERVAL), 'PING_TIMEOUT': str(TIMEOUT)}
     with Server(tmp_path_factory.mktemp('hasty'), **settings) as server:
         yield server.start()
@@ -62,7 +62,7 @@ class TestHandshake:
         handshake = Polling(hasty.url).handshake
         assert isinstance(handshake.pop('sid'), str)
         assert handshake.pop('maxPayload') > 0
-        assert handshake == {'upgrades': ['websocket'], 'pingInterval': 300, 'pingTimeout': 200}
+        assert handshake == {'upgrades': ['websocket'], 'pingInterval': 300, 'pingTimeout': 1200}
 
     def test_over_websocket(self, hasty: Server) -> None:
         with WebSocket(hasty.url) as socket:
@@ -70,7 +70,7 @@ class TestHandshake:
         handshake = json.loads(opened.removeprefix('0'))
         assert isinstance(handshake.pop('sid'), str)
         assert handshake.pop('maxPayload') > 0
-        assert handshake == {'upgrades': [], 'pingInterval': 300, 'pingTimeout': 200}
+        assert handshake == {'upgrades': [], 'pingInterval': 300, 'pingTimeout': 1200}
 
     def test_the_defaults(self, patient: Server) -> None:
         handshake = Polling(patient.url).handshake

@@ -67,23 +67,23 @@ def test_a_second_signal_changes_nothing_and_the_port_is_free_afterwards(server:
         socket.create_connection(('127.0.0.1', server.port))
 
 
-@pytest.mark.parametrize('transport', ['websocket', 'polling'])
-def test_commands_in_flight_at_the_end_are_acked_and_nothing_else_is_kept(
-    tmp_path: Path, connect: Clients, transport: str
-) -> None:
-    # Given a server in the midst of many commands
+def test_commands_in_flight_at_the_end_are_acked_and_nothing_else_is_kept(tmp_path: Path, connect: Clients) -> None:
+    # Given a server in the midst of many commands over both transports
     with Server(tmp_path, clock='2026-03-01 10:00:00') as server:
         server.start()
-        client = connect(server.url, 'js-4.8', transport)
+        clients = [connect(server.url, 'js-4.8', transport) for transport in ('websocket', 'polling')]
         due = server.next_minute(margin=15)
         for number in range(200):
-            client.ask('command', schedule_event(str(number), wall(due)))
-        client.wait_for('ack')
+            for client in clients:
+                client.ask('command', schedule_event(str(number), wall(due)))
+        for client in clients:
+            client.wait_for('ack')
 
         # When it is ended, and started again after the minute
         assert server.terminate()[0] == 0
-        client.wait_for('disconnect')
-        answers = [event['args'][0] for event in client.events if event['event'] == 'ack']
+        for client in clients:
+            client.wait_for('disconnect')
+        answers = [event['args'][0] for client in clients for event in client.events if event['event'] == 'ack']
         server.skip_to(due + 5_000)
         server.start()
         late = connect(server.url)

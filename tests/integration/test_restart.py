@@ -9,10 +9,10 @@ import pytest
 
 from tests.clients import JS, Client, Clients, Driver, schedule_event
 from tests.mongodb import Ferret
-from tests.server import Server, wall
+from tests.server import MINUTE, Server, wall
 
 CLOCK = '2026-03-01 10:00:50'
-KINDS = ['js-4.8', 'js-3.1', 'python']
+PAIRS = [(kind, transport) for kind in ('js-4.8', 'js-3.1', 'python') for transport in ('websocket', 'polling')]
 SETTLE = 1.0
 """Seconds in which anything that comes twice would have come."""
 
@@ -77,33 +77,33 @@ def wait_until_back(*clients: Client) -> None:
 def test_an_event_survives_a_kill_before_its_minute_and_is_not_repeated_by_one_after_it(
     either_server: Server, connect: Clients
 ) -> None:
-    # Given an event of each kind of client
+    # Given clients of each kind, and an event of each
     server = either_server.start()
-    clients = {kind: connect(server.url, kind) for kind in KINDS}
+    clients = [connect(server.url, *pair) for pair in PAIRS]
     due = server.next_minute(margin=15)
-    events = [client.schedule(kind, wall(due)) for kind, client in clients.items()]
+    events = [client.schedule(str(pair), wall(due)) for pair, client in zip(PAIRS, clients, strict=True)]
 
     # When the server is killed and comes back shortly before their minute
-    kill(server, *clients.values())
+    kill(server, *clients)
     server.skip_to(due - 5_000)
     server.start()
-    wait_until_back(*clients.values())
+    wait_until_back(*clients)
 
     # Then each client is reminded of each event in that minute
     server.wait_until(due)
-    for client in clients.values():
+    for client in clients:
         for event in events:
             assert client.wait_for_reminder(event['_id']) == [event]
 
     # When it is killed and comes back a moment later
     time.sleep(SETTLE)
-    kill(server, *clients.values())
+    kill(server, *clients)
     server.start()
-    wait_until_back(*clients.values())
+    wait_until_back(*clients)
 
     # Then nobody is reminded a second time
     time.sleep(SETTLE)
-    for client in clients.values():
+    for client in clients:
         assert sorted(args[0]['_id'] for args in client.messages('eventReminder')) == [event['_id'] for event in events]
 
 
@@ -112,19 +112,19 @@ def test_what_falls_due_while_the_server_is_down_reaches_clients_that_come_back(
 ) -> None:
     # Given events due in two minutes that the server does not live to see
     server = either_server.start()
-    clients = {kind: connect(server.url, kind) for kind in KINDS}
+    clients = [connect(server.url, *pair) for pair in PAIRS]
     due = server.next_minute()
-    events = [clients['python'].schedule('first', wall(due)), clients['js-4.8'].schedule('second', wall(due + 60_000))]
-    kill(server, *clients.values())
+    events = [clients[0].schedule('first', wall(due)), clients[-1].schedule('second', wall(due + MINUTE))]
+    kill(server, *clients)
 
     # When it starts long after, and clients come back within the recovery window
     server.skip_to(due + 100_000)
     server.start()
-    wait_until_back(*clients.values())
+    wait_until_back(*clients)
     new = connect(server.url)
 
     # Then each gets both, in the order in which they were due, once; so does one that was never there before
-    everybody = [*clients.values(), new]
+    everybody = [*clients, new]
     for client in everybody:
         for event in events:
             client.wait_for_reminder(event['_id'])
@@ -145,7 +145,7 @@ def test_events_that_the_node_server_saved_fall_due_on_ours(
     # When our server takes over, and mongoose saves another one while it runs
     server.skip_to(due - 10_000)
     server.start()
-    clients = [connect(server.url, kind) for kind in KINDS]
+    clients = [connect(server.url, *pair) for pair in PAIRS]
     expected.append(save_with_mongoose(server.settings['DATABASE_URL'], 'beside', due))
 
     # Then both are delivered when they are due, in the form that existing clients know
@@ -200,17 +200,3 @@ def test_every_event_of_a_burst_that_was_acked_before_a_kill_is_kept(server: Ser
     # Then all that was acked is there, as it was acked
     for event in acked:
         assert client.wait_for_reminder(event['_id']) == [event]
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_a_client_on_long_polling_comes_back_too(server: Server, connect: Clients, kind: str) -> None:
-    server.start()
-    client = connect(server.url, kind, 'polling')
-    due = server.next_minute()
-    event = client.schedule('due while down', wall(due))
-    server.kill()
-    server.skip_to(due + 5_000)
-    server.start()
-    assert client.wait_for_reminder(event['_id']) == [event]
-    time.sleep(SETTLE)
-    assert client.messages('eventReminder') == [[event]]
