@@ -18,6 +18,7 @@ from tests.faults import (
     schedule_many,
     wait_until_back,
 )
+from tests.mongodb import Ferret
 from tests.server import Server, wall
 
 CLOCK = '2026-03-01 10:00:48'
@@ -36,11 +37,12 @@ def sqlite_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cl
 
 
 @pytest.fixture
-def mongodb_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
-    """Two servers that share a database, and its clock."""
-    one, two = (Server(tmp_path_factory.mktemp(name), CLOCK, COMMAND_RATE_LIMIT='0') for name in ('one', 'two'))
-    with mongodb_for([one, two], tmp_path_factory.mktemp('database')), one.start(), two.start():
-        yield [one, two]
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[ClockedServer], Ferret]]:
+    """Two servers that share a database, and that."""
+    folders = [tmp_path_factory.mktemp(name) for name in ('one', 'two', 'database')]
+    servers = [ClockedServer(folder, CLOCK, COMMAND_RATE_LIMIT='0') for folder in folders[:2]]
+    with mongodb_for(servers, folders[2]) as database, servers[0].start(), servers[1].start():
+        yield servers, database
 
 
 def set_clocks(servers: Sequence[ClockedServer], instant: int) -> None:
@@ -95,14 +97,18 @@ def test_what_is_acked_at_the_last_moment_reaches_everybody_once(
 
 
 def test_what_is_acked_at_the_last_moment_reaches_everybody_once_over_mongodb(
-    mongodb_servers: list[Server], connect: Clients
+    mongodb: tuple[list[ClockedServer], Ferret], connect: Clients
 ) -> None:
     # Given clients of both servers
-    listeners = [connect(server.url, kind) for server in mongodb_servers for kind in LISTENERS]
+    servers, database = mongodb
+    listeners = [connect(server.url, kind) for server in servers for kind in LISTENERS]
+    due = servers[0].next_minute(margin=5)
+    database.stop()
+    set_clocks(servers, due - 3_000)
+    database.start(servers[0].ahead)
 
     # When events are scheduled on both until the minute begins
-    due = mongodb_servers[0].next_minute(margin=1.5)
-    acked, refused = schedule_in_the_last_moment(mongodb_servers, listeners, due)
+    acked, refused = schedule_in_the_last_moment(servers, listeners, due)
 
     # Then some come too late, and everybody is reminded of all others, once
     assert set(refused) == {too_late(due)}
