@@ -154,7 +154,8 @@ class Delivery:
         for reader in unplaced:
             self.join(reader, self._log.begin(now))
         assert self._log.record is not None
-        start = Place.after(self._log.record.opened)  # what lies beyond belonged to the old log
+        # What lies beyond both belonged to the old log; an opening has none.
+        start = max(self._log.end, Place.after(self._log.record.opened))
         for reader in list(self._readers):
             if reader.place is not None and reader.place > start:
                 reader.place = start

@@ -92,7 +92,7 @@ class Log:
             self.end = min(self.end, Place.after(record.opened))
             self._restart = min(self._restart, self.end)
         self.record = record
-        self._closed = max(self.end, Place.after(minute))
+        self._closed = max(self.end, Place.after(min(minute, record.closed)))
         self._ahead = []
         return before is None or before.log != record.log
 
@@ -101,7 +101,7 @@ class Log:
         ahead: list[Page] = []
         place = self.end
         while place < self._closed and len(ahead) < AHEAD:
-            ahead.append(self._page(place, self._closed))
+            ahead.append(self._page(place, self._closed, self._pages))
             place = ahead[-1].end
         self._ahead = ahead
 
@@ -128,7 +128,7 @@ class Log:
                 (record.closed - moment) // 1000,
             )
             self._store.reopen(record.log, moment)
-            record = self._store.close_minute(minute)
+            record = self._store.close_minute(min(minute, closing(moment)))
         return record
 
     def _open(self, minute: int, now: Callable[[], int]) -> Record:
@@ -146,15 +146,14 @@ class Log:
 
     def page(self, place: Place) -> Page:
         """The page that lies behind `place`, which is before the end. Raises StoreUnavailable."""
-        return self._page(place, self.end)
+        return self._page(place, self.end, self._pages)
 
     def cursor(self, place: Place) -> bytes:
         """The packet that tells a client its offset. Only once the log is open."""
         assert self.record is not None
         return self._wire.cursor(encode_offset(self.record.log, place))
 
-    def _page(self, place: Place, until: Place) -> Page:
-        pages = self._pages
+    def _page(self, place: Place, until: Place, pages: Pages) -> Page:
         page = pages.find(place)
         if page is None:
             with self._reading:  # of all who want the page, one reads it
@@ -213,19 +212,19 @@ class Log:
             if place > self.end:
                 return Start(self.end, Replay(self.end, 0, False))
         end, complete = self.end, complete and place >= Place.after(record.purged)
-        count = self._count(place, end)
+        count = self._count(place, end, self._pages)
         if count > self._replay_limit:
             place, count, complete = self._store.before(place, end, self._replay_limit), self._replay_limit, False
         return Start(place, Replay(end, count, complete))
 
-    def _count(self, place: Place, end: Place) -> int:
+    def _count(self, place: Place, end: Place, pages: Pages) -> int:
         """How many reminders lie in `(place, end]`, counted to just above the limit. The first pages, which are to
-        be written anyway, are counted in memory."""
+        be written anyway, are counted in memory: in `pages`, which a reopening meanwhile replaces."""
         count = 0
         for _ in range(AHEAD):
             if place >= end or count > self._replay_limit:
                 return count
-            page = self._page(place, end)
+            page = self._page(place, end, pages)
             count += page.reminders(place, end)
             place = min(page.end, end)
         return count + self._store.count(place, end, self._replay_limit + 1)

@@ -41,7 +41,7 @@ MAX_INBOX = 256
 """Messages of one connection that wait for the window, above which nothing more is read from it. One read (64 KiB)
 may go beyond."""
 MAX_OUTBOX = 262_144
-"""Bytes that a client has not taken, above which nothing more is read from it, so that it earns no more answers."""
+"""Bytes that a client has not taken, above which nothing more is read from it or handled."""
 UPGRADE_TIMEOUT = 10.0
 """Seconds between a probe and the packet that ends the upgrade."""
 
@@ -165,7 +165,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if self._pinged != pinged:
             return
         taking = isinstance(self.transport, WebSocket) and self.transport.taken > pinged
-        if taking or len(self._inbox) > MAX_INBOX:
+        if taking or (len(self._inbox) > MAX_INBOX and not self._full):
             # Its pong waits behind what it is still reading, or behind what it sent before and is not handled yet.
             self._pinged = time.monotonic()
             self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
@@ -194,7 +194,6 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         kind = packet[:1]
         if kind == '4' or kind == 'b':
             self._inbox.append(packet[1:] if kind == '4' else None)
-            self._start_worker()
             self._control_flow()
         elif packet == '3':
             if self._pinged is not None:
@@ -205,27 +204,30 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         elif packet != '6':
             raise Malformed('unknown packet')
 
-    def _start_worker(self) -> None:
-        """Has one more message handled at the same time, if the window allows."""
-        if self._running < (WINDOW if self.established else 1):
-            self._running += 1
-            gevent.spawn(self._work)
-
     def _work(self) -> None:
-        """Handles messages until none waits."""
+        """Handles messages until none waits, or their answers are not taken."""
         try:
-            while self._inbox and not self.closed:
+            while self._inbox and not self.closed and not self._full:
                 message = self._inbox.popleft()
-                if self._inbox:
-                    self._start_worker()
-                self.server.handle_message(self, message)
                 self._control_flow()
+                self.server.handle_message(self, message)
         finally:
             self._running -= 1
+            self._control_flow()
+
+    @property
+    def _full(self) -> bool:
+        """Whether the client has to take answers before it gets more."""
+        return self.transport.waiting > MAX_OUTBOX
 
     def _control_flow(self) -> None:
-        """Stops reading from a client that is ahead of its own commands or does not read their answers."""
-        paused = len(self._inbox) > MAX_INBOX or self.transport.waiting > MAX_OUTBOX
+        """Has one more message handled at the same time, if the window allows and the client takes its answers; stops
+        reading from one that does not, or that is ahead of its own commands."""
+        full = self._full
+        if self._inbox and not full and self._running < (WINDOW if self.established else 1):
+            self._running += 1
+            gevent.spawn(self._work)
+        paused = full or len(self._inbox) > MAX_INBOX
         if paused != self._paused:
             self._paused = paused
             self.transport.pause(paused)
