@@ -187,3 +187,7 @@ def test_without_deadlines_nothing_wakes_up(deadlines: Deadlines, log: Log, time
     waits = time.waits
     let_run()
     assert (log.names, time.waits) == (['a'], waits)
+
+
+def test_some_that_were_never_used_can_be_closed(deadlines: Deadlines) -> None:
+    deadlines.close()
