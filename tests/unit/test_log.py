@@ -1,0 +1,148 @@
+"""The log as one server reads it: minutes, pages, where a connection begins, and clocks that were wrong."""
+
+import pytest
+
+from reminder.errors import MinuteClosed, StoreUnavailable
+from reminder.models.event import MINUTE, Place
+from reminder.services.offsets import encode_offset
+from tests.memory import BASE, event, minute
+from tests.services import FIRST, Services, shrink_pages
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink_pages(monkeypatch)
+
+
+def opened(**settings: int) -> Services:
+    """A server whose log began at BASE."""
+    services = Services(**settings)
+    services.pass_to(BASE)
+    return services
+
+
+class TestDue:
+    def test_is_all_until_the_log_is_open(self) -> None:
+        assert Services().log.due(BASE)
+
+    @pytest.mark.parametrize(
+        ('now', 'due'),
+        [
+            (minute(0), False),
+            (minute(1) - 201, False),
+            (minute(1) - 200, True),
+            (minute(1), True),
+            (minute(500), True),
+            (minute(0) - MINUTE, False),
+            (minute(0) - MINUTE - 1, True),
+        ],
+    )
+    def test_is_a_minute_that_is_closed_by_now_and_one_that_is_closed_too_far_ahead(self, now: int, due: bool) -> None:
+        assert opened().log.due(now) == due
+
+
+class TestMinute:
+    def test_is_closed_before_it_is_read(self) -> None:
+        # Given a client that is about to add an event when the minute is read
+        services = opened()
+        late: list[type[Exception]] = []
+
+        def add() -> None:
+            with pytest.raises(MinuteClosed) as refusal:
+                services.store.add(event(1, minute(1)))
+            late.append(refusal.type)
+
+        services.meanwhile('read', add)
+        # When the minute is closed / Then the event is refused
+        services.close(minute(1))
+        assert late == [MinuteClosed]
+
+    def test_is_read_by_another_server_too(self) -> None:
+        # Given two servers on one database, and an event
+        one = opened()
+        other = Services(one.store.database)
+        other.pass_to(BASE)
+        one.add(1, time=minute(1))
+        readers = one.join(), other.join()
+        # When both pass the minute, one before the other
+        one.pass_to(minute(1))
+        other.pass_to(minute(1))
+        # Then the clients of both are reminded
+        assert [reader.reminders for reader in readers] == [[1], [1]]
+
+    def test_whose_reading_fails_is_read_when_it_is_closed_again(self) -> None:
+        # Given an event, and a store that fails once it has closed the minute
+        services = opened()
+        services.add(1, time=minute(1))
+        reader = services.join()
+        services.fail('read')
+        with pytest.raises(StoreUnavailable):
+            services.close(minute(1))
+        assert services.log.due(minute(1))
+        # When a later minute is closed / Then both are delivered
+        services.pass_to(minute(2))
+        assert reader.reminders == [1]
+        assert not services.log.due(minute(2))
+
+    def test_is_made_ready_in_a_few_pages(self) -> None:
+        # Given more events than are made ready ahead
+        services = opened()
+        services.add(*range(1, 12), time=minute(1))
+        # When the minute is closed / Then as many pages were read as are to be ready
+        services.close(minute(1))
+        assert services.store.database.reads == 2
+        start, pages = services.log.publish()
+        assert [page.reminders(start, services.log.end) for page in pages] == [4, 4]
+
+    def test_is_noted_as_delivered(self) -> None:
+        # Given a server / When a minute was published and settled / Then the store knows
+        services = opened()
+        services.pass_to(minute(1))
+        assert services.store.record().delivered == minute(1)
+
+    def test_that_another_server_has_noted_stays_noted(self) -> None:
+        # Given a server that is ahead / When one that is behind settles / Then nothing is taken back
+        ahead = opened()
+        behind = Services(ahead.store.database)
+        behind.pass_to(BASE)
+        ahead.pass_to(minute(1))
+        behind.pass_to(minute(0))
+        assert ahead.store.record().delivered == minute(1)
+
+    def test_is_not_settled_in_a_log_that_is_not_open(self) -> None:
+        # Given a server without a log / When it settles / Then nothing happens
+        services = Services()
+        services.log.settle()
+        assert services.store.database.record is None
+
+
+class TestPage:
+    def test_holds_cursors_between_reminders_and_at_its_end(self) -> None:
+        # Given 5 events in one minute
+        services = opened()
+        services.add(1, 2, 3, 4, 5, time=minute(1))
+        services.pass_to(minute(1))
+        # When the first page is cut at its full length
+        page = services.log.page(Place.after(BASE))
+        packets = [packet.decode() for packet in page.cut(page.start, page.end)]
+        # Then each cursor says where a reader is that has got what stands before it
+        cursors = [encode_offset(FIRST, event(number, minute(1)).place) for number in (2, 4)]
+        assert packets == [
+            *[f'reminder {number:024x}' for number in (1, 2)],
+            f'cursor {cursors[0]}',
+            *[f'reminder {number:024x}' for number in (3, 4)],
+            f'cursor {cursors[1]}',
+        ]
+
+    def test_is_read_once_for_all(self) -> None:
+        # Given a minute that was delivered
+        services = opened()
+        offset = services.join().offset
+        services.add(1, 2, time=minute(1))
+        services.pass_to(minute(1))
+        reads = services.store.database.reads
+        # When a herd comes back / Then each is served from memory
+        readers = [services.join(offset) for _ in range(50)]
+        services.catch_up()
+        assert all(reader.reminders == [1, 2] for reader in readers)
+        assert services.store.database.reads == reads
