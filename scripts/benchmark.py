@@ -106,6 +106,7 @@ def _report(options: argparse.Namespace, about: dict[str, str], results: Results
         print(report.growth(results))
     else:
         print(report.comparison(results))
+        print('x: how many times better ours is')
         goals = report.goals(results)
         if goals:
             print(f'\n{goals}')
