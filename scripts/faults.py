@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Runs real servers and clients through faults, and tells from a ledger whether a reminder was lost or repeated."""
+
+import argparse
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from fault_suite.databases import DatabaseError, Mongo, Sqlite
+from fault_suite.ledger import ACKED, FAILED, REFUSED, UNANSWERED, Ledger
+from fault_suite.run import Plan, Run
+from fault_suite.screen import table
+from fault_suite.servers import ServerError
+
+ROOT = Path(__file__).parents[1]
+
+DESCRIPTION = """\
+Starts two servers on one database, connects clients to them, schedules events for the coming minutes without a pause,
+and makes things go wrong meanwhile: kill -9 and restart (of one server within the batch of a minute, or of all),
+SIGTERM, SIGSTOP, a database that is away over a minute, connections that are cut within a batch, clients that are moved
+between the servers, and, where faketime is installed, a clock that is set. A ledger keeps every acked event and every
+reminder that each client got; at the end a table tells what it says.
+"""
+EPILOG = """\
+The table, for each kind of client:
+  owed        acked events that have to reach the clients: those that resume by an offset are owed every one; those that
+              know no offset, what fell due while they were connected to a server
+  lost        of these, the ones that never came
+  repeated    reminders that came again; "of which cut off" are those whose client had lost its connection before it
+              was told the offset behind them, which the server promises no more than to repeat with the same _id
+  wrong       reminders out of order, too early, other than acked, or that nobody asked for; incomplete resumptions
+  late        from the minute to the client, median and worst. The outages count; so does this program's reading of all
+              clients' reminders in one process
+
+Exit codes: 0 all is well; 1 something was lost, wrong, or repeated where no connection was cut, or a server ended by
+itself or did not come back; 2 a wrong argument, or a database that cannot be used; 130 ended by Ctrl-C. Where it is 1
+the servers' logs are kept. --seed repeats the choice of faults, not the moments at which they hit.
+
+examples:
+  scripts/faults.py
+  scripts/faults.py --minutes 8 --compressed
+  scripts/faults.py --minutes 60 --database mongodb://127.0.0.1:27017
+  scripts/faults.py --database mongodb://127.0.0.1:27099 --database-command 'mongod --dbpath /tmp/data --port 27099'
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the suite; returns its exit code. Raises SystemExit as argparse does, and where SIGTERM or SIGHUP came."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    mongodb = options.database is not None and not options.database.startswith('sqlite')
+    if options.compressed and (mongodb or not shutil.which('faketime')):
+        parser.error('--compressed needs faketime, and SQLite, as servers follow the clock of a MongoDB')
+    if options.database_command and not mongodb:
+        parser.error('--database-command starts the MongoDB that --database names')
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    folder = Path(tempfile.mkdtemp(prefix='faults-'))
+    keep = False
+    try:
+        code, keep = _run(options, folder)
+    except DatabaseError as error:
+        print(f'{parser.prog}: {error}', file=sys.stderr)
+        code = 2
+    except ServerError as error:
+        print(f'{parser.prog}: {error}', file=sys.stderr)
+        code, keep = 1, True
+    except KeyboardInterrupt:
+        print(f'{parser.prog}: ended by Ctrl-C', file=sys.stderr)
+        code = 130
+    finally:
+        if keep:
+            print(f"The servers' logs are in {folder}")
+        else:
+            shutil.rmtree(folder)
+    return code
+
+
+def _run(options: argparse.Namespace, folder: Path) -> tuple[int, bool]:
+    """Returns the exit code, and whether somebody will want to read the logs."""
+    database = _database(options, folder)
+    plan = Plan(
+        minutes=options.minutes,
+        events=options.events,
+        seed=options.seed,
+        compressed=options.compressed,
+        program=ROOT / 'scripts' / 'run_server.py',
+        javascript=ROOT / 'tests' / 'js' / 'node_modules',
+    )
+    with Run(plan, folder, database) as run:
+        say = run.screen.note
+        say(f'minutes: {options.minutes}, events a minute: {options.events}, --seed {options.seed}')
+        if not database.can_go_away:
+            say('Left out: a database that goes away, as this program has not started it (see --database-command).')
+        if not run.clock.settable:
+            say('Left out: a clock that is set (needs faketime).')
+        run.drive()
+    return _report(run)
+
+
+def _report(run: Run) -> tuple[int, bool]:
+    rows = run.ledger.verdict()
+    problems = [*run.problems, *run.ledger.problems, *run.ledger.examples()]
+    tracebacks = sum(server.log.read_text(errors='replace').count('Traceback') for server in run.servers)
+    print(_asks(run.ledger), table(rows), *problems, sep='\n')
+    if tracebacks:
+        print(f'{tracebacks} tracebacks in the logs of the servers')
+    good = all(row.good for row in rows) and not problems
+    print('All is well.' if good else 'NOT ALL IS WELL.')
+    return (0 if good else 1), not good or tracebacks > 0
+
+
+def _asks(ledger: Ledger) -> str:
+    lines = [
+        f'{ledger.count(ACKED):,} events acked, {ledger.count(REFUSED):,} refused as they came too late, '
+        f'{ledger.count(FAILED):,} failed, {ledger.count(UNANSWERED):,} not answered'
+    ]
+    lines += [f'  failed, {count} times: {error}' for error, count in ledger.failures.items()]
+    phantoms = ledger.refused_yet_delivered()
+    if phantoms:
+        lines.append(f'  {phantoms} of those that were refused reached clients')
+    return '\n'.join(lines)
+
+
+def _database(options: argparse.Namespace, folder: Path) -> Sqlite | Mongo:
+    """The database to use. Raises DatabaseError."""
+    url = options.database
+    if url is None:
+        return Sqlite(folder / 'events.db')
+    if url.startswith('sqlite:///'):
+        return Sqlite(Path(url.removeprefix('sqlite:///')))
+    return Mongo(url, options.database_command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='faults.py', description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--minutes', type=_count, default=3, metavar='N', help='how many minutes begin (default: 3)')
+    parser.add_argument('--events', type=_count, default=3000, metavar='N', help='events a minute (default: 3000)')
+    parser.add_argument(
+        '--seed', type=int, default=random.randrange(10**6), metavar='N', help='repeats a choice of faults'
+    )
+    parser.add_argument(
+        '--compressed',
+        action='store_true',
+        help='set the clock forward after each minute, so that the next one begins within 16 s (needs faketime)',
+    )
+    parser.add_argument(
+        '--database',
+        type=_url,
+        metavar='URL',
+        help='mongodb://...: a database of a new name in it, dropped afterwards; sqlite:///PATH: a new file '
+        '(default: one in a temporary folder)',
+    )
+    parser.add_argument(
+        '--database-command',
+        metavar='COMMAND',
+        help='starts that MongoDB, and stays in the foreground; with it the database goes away by kill -9, too',
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number above 0')
+    return int(text)
+
+
+def _url(text: str) -> str:
+    if not text.startswith(('sqlite:///', 'mongodb://', 'mongodb+srv://')):
+        raise argparse.ArgumentTypeError("it has to begin with 'sqlite:///', 'mongodb://' or 'mongodb+srv://'")
+    return text
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
