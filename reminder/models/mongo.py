@@ -72,7 +72,7 @@ class MongoStore(Store):
             return record
 
     def close(self) -> None:
-        with suppress(PyMongoError):
+        with suppress(PyMongoError), pymongo.timeout(0.5):  # it says good-bye, even to a server that is away
             self._database.client.close()
 
     def record(self) -> Record:

@@ -99,8 +99,12 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._room.set()
         self.probes: set[Probe] = set()
         """WebSockets that the client tries; a new one ends those before it."""
-        self._pinged: float | None = None
-        self._stalled = False
+        self._parting = b'6'
+        """What a GET is answered with that got no packet: nothing, or that the server has ended the session."""
+        self._pings = self._pongs = 0
+        """Pings that were sent, and answered. The next one follows an interval after the pong."""
+        self._taken: int | None = None
+        """While bytes wait for the client, how many it had taken when that was looked at last."""
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -138,16 +142,14 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def _watch(self) -> None:
         """Sees to it that a client which takes no byte for the ping timeout is noticed before its next ping."""
-        if not self._stalled and self.upgraded and not self.transport.idle:
-            self._stalled = True
+        if self._taken is None and isinstance(self.transport, WebSocket) and self.transport.waiting:
+            self._taken = self.transport.taken()
             self.server.deadlines.after(self.server.ping_timeout, self.server.check_stalled, self.sid)
 
     def check_stalled(self) -> None:
-        """Ends the session if the client has not taken a byte for the ping timeout."""
-        self._stalled = False
-        if self.transport.idle or not isinstance(self.transport, WebSocket):
-            return
-        if time.monotonic() - self.transport.taken >= self.server.ping_timeout:
+        """Ends the session if bytes wait and the client has not taken any for the ping timeout."""
+        before, self._taken = self._taken, None
+        if isinstance(self.transport, WebSocket) and self.transport.waiting and self.transport.taken() == before:
             self._end(self.server.reason.PING_TIMEOUT, POLICY)
         else:
             self._watch()
@@ -156,19 +158,26 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def ping(self) -> None:
         """Asks for a sign of life."""
-        self._pinged = time.monotonic()
+        self._pings += 1
+        # What lay before the ping has to be read first: as long as some of that is taken, its pong may be late.
+        unread = self.transport.taken() if isinstance(self.transport, WebSocket) and self.transport.backlog() else None
         self.write(b'2')
-        self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
+        self._await_pong(unread)
 
-    def check_pong(self, pinged: float) -> None:
-        """Ends the session if that ping was not answered, without a reason to wait longer."""
-        if self._pinged != pinged:
+    def _await_pong(self, unread: int | None) -> None:
+        self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pings, unread)
+
+    def check_pong(self, ping: int, unread: int | None) -> None:
+        """Ends the session if that ping was not answered, unless the pong has a reason to be late.
+
+        `unread` is how many bytes the client had taken when others lay before the ping; None where none did.
+        """
+        if self._pongs >= ping:
             return
-        taking = isinstance(self.transport, WebSocket) and self.transport.taken > pinged
-        if taking or (len(self._inbox) > MAX_INBOX and not self._full):
-            # Its pong waits behind what it is still reading, or behind what it sent before and is not handled yet.
-            self._pinged = time.monotonic()
-            self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pinged)
+        if isinstance(self.transport, WebSocket) and unread is not None and self.transport.taken() > unread:
+            self._await_pong(self.transport.taken() if self.transport.backlog() else None)
+        elif len(self._inbox) > MAX_INBOX and not self._full:
+            self._await_pong(None)  # it waits behind what the client sent before, and is not handled yet
         else:
             self._end(self.server.reason.PING_TIMEOUT, POLICY)
 
@@ -196,8 +205,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             self._inbox.append(packet[1:] if kind == '4' else None)
             self._control_flow()
         elif packet == '3':
-            if self._pinged is not None:
-                self._pinged = None
+            if self._pongs < self._pings:
+                self._pongs = self._pings
                 self.server.deadlines.after(self.server.ping_interval, self.server.ping, self.sid)
         elif packet == '1':
             self._end(self.server.reason.CLIENT_DISCONNECT)
@@ -250,7 +259,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             return _error('request')
         payload = transport.poll(self.server.ping_interval + self.server.ping_timeout)
         self._control_flow()
-        return OK, payload or (b'1' if self.closed and self.server.stopping else b'6')
+        return OK, payload or self._parting
 
     def post(self, body: bytes) -> Reply:
         """Takes a long-polling POST."""
@@ -312,6 +321,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if self.closed:
             return
         self.closing = self.closed = True
+        if reason != self.server.reason.CLIENT_DISCONNECT:
+            self._parting = b'1'
         self.on_idle = None
         self._inbox.clear()
         self._room.set()
@@ -538,10 +549,10 @@ class Engine(engineio.Server):  # type: ignore[misc]
         if sid in self.sockets:
             self.sockets[sid].ping()
 
-    def check_pong(self, sid: str, pinged: float) -> None:
+    def check_pong(self, sid: str, ping: int, unread: int | None) -> None:
         """The answer to a session's ping is due."""
         if sid in self.sockets:
-            self.sockets[sid].check_pong(pinged)
+            self.sockets[sid].check_pong(ping, unread)
 
     def check_stalled(self, sid: str) -> None:
         """A client that let bytes wait should have taken some."""

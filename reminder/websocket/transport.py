@@ -6,11 +6,12 @@ keeps all that is written in order.
 """
 
 import errno
+import fcntl
 import socket
-import time
+import sys
+import termios
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -23,9 +24,6 @@ from reminder.websocket.frames import FrameError, FrameParser, close_frame, fram
 RECEIVE = 65_536
 MAX_PAYLOAD_PACKETS = 16
 """Packets that a GET is answered with: clients built on python-engineio take no more in one payload."""
-UNSENT = 131_072
-"""Bytes that may wait in the kernel for a slow client. It counts as writable when fewer do, and not only when a third
-of a buffer of megabytes is free: so it is seen to take its bytes."""
 LINGER = 2.0
 """Seconds that a closed WebSocket waits for the client's end, so that the close frame is read before a reset."""
 
@@ -81,8 +79,8 @@ class WebSocket:
         '_reading',
         '_sock',
         '_writing',
+        '_written',
         'owner',
-        'taken',
         'waiting',
     )
 
@@ -96,9 +94,8 @@ class WebSocket:
         self._pong: bytes | None = None
         self.owner = owner
         self.waiting = 0
-        """Bytes that the client has not taken yet."""
-        self.taken = time.monotonic()
-        """When it last took any of the bytes that waited (monotonic seconds)."""
+        """Bytes that the socket has not taken yet."""
+        self._written = 0
 
     def start(self, buffered: bytes) -> None:
         """Begins to read, with what the HTTP layer had read already."""
@@ -111,6 +108,20 @@ class WebSocket:
     @property
     def idle(self) -> bool:
         return not self._outbox and not self._closing
+
+    def taken(self) -> int:
+        """How many bytes the client's system has taken in all. That a socket takes more is no measure: the kernel says
+        so only when a third of a buffer of megabytes is free, which a slow client takes a minute for."""
+        return self._written - self._in_kernel()
+
+    def backlog(self) -> int:
+        """How many bytes the client's system has yet to take."""
+        return self.waiting + self._in_kernel()
+
+    def _in_kernel(self) -> int:
+        if self._sock is None:
+            return 0
+        return int.from_bytes(fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def write(self, packet: bytes) -> None:
         self._send(frame(packet))
@@ -169,24 +180,23 @@ class WebSocket:
         sent = self._try_send(data)
         if sent < 0 or sent == len(data):
             return
-        self.taken = time.monotonic()
         self._outbox.append(memoryview(data)[sent:])
         self.waiting = len(data) - sent
         if self._writing is None:
             self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
-            with suppress(OSError, AttributeError):  # where the system has it
-                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._writing.start(self._writable)
 
     def _try_send(self, data: bytes | memoryview) -> int:
         """How many bytes the socket took; -1 when it is lost."""
         try:
-            return self._sock.send(data)  # type: ignore[no-any-return]
+            sent: int = self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
             self._lost()
             return -1
+        self._written += sent
+        return sent
 
     def _writable(self) -> None:
         while self._outbox:
@@ -194,7 +204,6 @@ class WebSocket:
             if sent < 0:
                 return
             if sent:
-                self.taken = time.monotonic()
                 self.waiting -= sent
             if sent < len(self._outbox[0]):
                 self._outbox[0] = memoryview(self._outbox[0])[sent:]
