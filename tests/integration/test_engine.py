@@ -592,7 +592,7 @@ class TestEnds:
         client = host.polling()
         waiting = InBackground(client.get)
         host.session.close()
-        assert waiting.answer().text == '6'
+        assert waiting.answer().text == '1'
 
     def test_what_was_written_before_it_is_still_sent(self, host: Host) -> None:
         with host.websocket() as client:
