@@ -10,7 +10,7 @@ from gevent.event import Event as Signal
 from reminder.errors import StoreUnavailable
 from reminder.models.event import Event
 from reminder.services.delivery import Delivery, Reader
-from reminder.websocket.engine import Session
+from reminder.websocket.session import Session
 from reminder.websocket.transport import Chunk, Encoded
 
 logger = logging.getLogger(__name__)

@@ -1,49 +1,26 @@
-"""Engine.IO 4, to the letter of its protocol document, on python-engineio's server and socket classes.
+"""The Engine.IO 4 server, to the letter of its protocol document, on python-engineio's server class.
 
-What is overridden and why. `Server.handle_request`: the library answers bad requests, polls of ended sessions and
-oversized payloads otherwise than the document, and names `Socket` in its code. `Socket`: its queue, writer greenlet and
-ping greenlet cost 30 KiB a client; packets are dropped silently; a queue that looks empty may still have a write under
-way. What Socket.IO's server class needs of both keeps its form: `sockets`, `send_packet`, `disconnect`, `transport`,
-`generate_id`, `on`, and the three handlers.
+What is overridden and why. `handle_request`: the library answers bad requests, polls of ended sessions and oversized
+payloads otherwise than the document, and its own `Socket` is named in its code. What Socket.IO's server class needs
+keeps its form: `sockets`, `send_packet`, `disconnect`, `transport`, `generate_id`, `on`, and the three handlers.
 """
 
 import json
 import logging
 import re
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 import engineio
-import engineio.socket
 import gevent
 from engineio import packet as eio_packet
-from gevent.event import Event
 
 from reminder.websocket.deadlines import Deadlines
-from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY
-from reminder.websocket.transport import Chunk, Encoded, Polling, WebSocket
+from reminder.websocket.session import MAX_POST, Probe, Refused, Session
 
 logger = logging.getLogger(__name__)
-
-MAX_MESSAGE = 65_536
-"""Bytes of one message."""
-MAX_POST = 1_000_000
-"""Bytes of one POST. Clients older than `maxPayload` (JavaScript before 4.5, Python) put all that waits into one."""
-MAX_POST_PACKETS = 5_000
-WINDOW = 64
-"""Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
-command is done."""
-MAX_INBOX = 256
-"""Messages of one connection that wait for the window, above which nothing more is read from it. One read (64 KiB)
-may go beyond."""
-MAX_OUTBOX = 262_144
-"""Bytes that a client has not taken, above which nothing more is read from it or handled."""
-UPGRADE_TIMEOUT = 10.0
-"""Seconds between a probe and the packet that ends the upgrade."""
 
 Reply = tuple[str, bytes]
 
@@ -69,313 +46,6 @@ def _error(kind: str) -> Reply:
 
 
 _DEFAULT_PORT = re.compile(r':(80|443)$')
-
-
-class Malformed(Exception):
-    """A client sent what the protocol does not know; its session ends at once."""
-
-
-class Session(engineio.socket.Socket):  # type: ignore[misc]
-    """One Engine.IO session: its transport, its heartbeat, and the messages that wait to be handled."""
-
-    def __init__(self, server: 'Engine', sid: str) -> None:
-        # The base class's own queue and timestamps are what this class does without.
-        self.server = server
-        self.sid = sid
-        self.connected = True
-        self.upgrading = self.upgraded = self.closing = self.closed = False
-        self.session: dict[str, Any] = {}
-        self.transport: WebSocket | Polling = Polling(self)
-        self.on_idle: Callable[[], None] | None = None
-        """Called when the client has taken all that was written and can take more."""
-        self.established = False
-        """Whether Socket.IO's CONNECT was answered; until then messages are handled one by one, so that none overtakes
-        it, and the session ends if it takes too long."""
-        self._inbox: deque[str | None] = deque()
-        self._running = 0
-        self._paused = False
-        self._room = Event()
-        """Set while more is read from the client, for POSTs to wait for."""
-        self._room.set()
-        self.probes: set[Probe] = set()
-        """WebSockets that the client tries; a new one ends those before it."""
-        self._parting = b'6'
-        """What a GET is answered with that got no packet: nothing, or that the server has ended the session."""
-        self._pings = self._pongs = 0
-        """Pings that were sent, and answered. The next one follows an interval after the pong."""
-        self._taken: int | None = None
-        """While bytes wait for the client, how many it had taken when that was looked at last."""
-
-    # -- writing ------------------------------------------------------------------------------------------------
-
-    @property
-    def idle(self) -> bool:
-        """Whether what is written now would go out at once."""
-        return not self.closed and not self.upgrading and self.transport.idle
-
-    @property
-    def busy(self) -> bool:
-        """Whether a command is being handled, or its answer was not taken yet."""
-        return self._running > 0 or bool(self._inbox) or self.transport.waiting > 0
-
-    def send(self, pkt: eio_packet.Packet) -> None:
-        """Writes a packet, in order with all others. What Socket.IO's server class calls."""
-        self.write(pkt.encode().encode())
-
-    def write(self, packet: bytes) -> None:
-        """Writes an encoded packet."""
-        if not self.closed:
-            self.transport.write(packet)
-            self._watch()
-
-    def write_chunk(self, chunk: Chunk) -> None:
-        """Writes packets that were encoded for many."""
-        if not self.closed:
-            self.transport.write_chunk(chunk)
-            self._watch()
-
-    def drained(self) -> None:
-        """The transport's word that it is idle again."""
-        self._control_flow()
-        if self.on_idle is not None and self.idle:
-            self.on_idle()
-
-    def _watch(self) -> None:
-        """Sees to it that a client which takes no byte for the ping timeout is noticed before its next ping."""
-        if self._taken is None and isinstance(self.transport, WebSocket) and self.transport.waiting:
-            self._taken = self.transport.taken()
-            self.server.deadlines.after(self.server.ping_timeout, self.server.check_stalled, self.sid)
-
-    def check_stalled(self) -> None:
-        """Ends the session if bytes wait and the client has not taken any for the ping timeout."""
-        before, self._taken = self._taken, None
-        if isinstance(self.transport, WebSocket) and self.transport.waiting and self.transport.taken() == before:
-            self._end(self.server.reason.PING_TIMEOUT, POLICY)
-        else:
-            self._watch()
-
-    # -- heartbeat ----------------------------------------------------------------------------------------------
-
-    def ping(self) -> None:
-        """Asks for a sign of life."""
-        self._pings += 1
-        # What lay before the ping has to be read first: as long as some of that is taken, its pong may be late.
-        unread = self.transport.taken() if isinstance(self.transport, WebSocket) and self.transport.backlog() else None
-        self.write(b'2')
-        self._await_pong(unread)
-
-    def _await_pong(self, unread: int | None) -> None:
-        self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pings, unread)
-
-    def check_pong(self, ping: int, unread: int | None) -> None:
-        """Ends the session if that ping was not answered, unless the pong has a reason to be late.
-
-        `unread` is how many bytes the client had taken when others lay before the ping; None where none did.
-        """
-        if self._pongs >= ping:
-            return
-        if isinstance(self.transport, WebSocket) and unread is not None and self.transport.taken() > unread:
-            self._await_pong(self.transport.taken() if self.transport.backlog() else None)
-        elif len(self._inbox) > MAX_INBOX and not self._full:
-            self._await_pong(None)  # it waits behind what the client sent before, and is not handled yet
-        else:
-            self._end(self.server.reason.PING_TIMEOUT, POLICY)
-
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    def received(self, packet: str) -> None:
-        """Takes a packet from the client. Never blocks."""
-        try:
-            self._receive(packet)
-        except Malformed as error:
-            self.malformed(error)
-
-    def malformed(self, error: Exception) -> None:
-        """Ends the session at once: its client does not speak the protocol."""
-        logger.debug('session %s ends: %s', self.sid, error)
-        self._end(self.server.reason.TRANSPORT_ERROR, POLICY)
-
-    def lost(self) -> None:
-        """The transport's word that the client is gone."""
-        self._end(self.server.reason.TRANSPORT_CLOSE)
-
-    def _receive(self, packet: str) -> None:
-        kind = packet[:1]
-        if kind == '4' or kind == 'b':
-            self._inbox.append(packet[1:] if kind == '4' else None)
-            self._control_flow()
-        elif packet == '3':
-            if self._pongs < self._pings:
-                self._pongs = self._pings
-                self.server.deadlines.after(self.server.ping_interval, self.server.ping, self.sid)
-        elif packet == '1':
-            self._end(self.server.reason.CLIENT_DISCONNECT)
-        elif packet != '6':
-            raise Malformed('unknown packet')
-
-    def _work(self) -> None:
-        """Handles messages until none waits, or their answers are not taken."""
-        try:
-            while self._inbox and not self.closed and not self._full:
-                message = self._inbox.popleft()
-                self._control_flow()
-                self.server.handle_message(self, message)
-        finally:
-            self._running -= 1
-            self._control_flow()
-
-    @property
-    def _full(self) -> bool:
-        """Whether the client has to take answers before it gets more."""
-        return self.transport.waiting > MAX_OUTBOX
-
-    def _control_flow(self) -> None:
-        """Has one more message handled at the same time, if the window allows and the client takes its answers; stops
-        reading from one that does not, or that is ahead of its own commands."""
-        full = self._full
-        if self._inbox and not full and self._running < (WINDOW if self.established else 1):
-            self._running += 1
-            gevent.spawn(self._work)
-        paused = full or len(self._inbox) > MAX_INBOX
-        if paused != self._paused:
-            self._paused = paused
-            self.transport.pause(paused)
-            if paused:
-                self._room.clear()
-            else:
-                self._room.set()
-
-    # -- HTTP ---------------------------------------------------------------------------------------------------
-
-    def get(self) -> Reply:
-        """Answers a long-polling GET."""
-        transport = self.transport
-        if not isinstance(transport, Polling):
-            return _error('request')
-        if self.upgrading:
-            return OK, b'6'  # packets wait for the WebSocket
-        if transport.polled:
-            self._end(self.server.reason.TRANSPORT_ERROR)
-            return _error('request')
-        payload = transport.poll(self.server.ping_interval + self.server.ping_timeout)
-        self._control_flow()
-        return OK, payload or self._parting
-
-    def post(self, body: bytes) -> Reply:
-        """Takes a long-polling POST."""
-        packets = body.split(b'\x1e', MAX_POST_PACKETS)
-        if self.server.stopping:
-            # An error would make the client drop the answers that it is about to fetch. So it waits for the end.
-            while not self.closed:
-                gevent.sleep(0.01)
-            return _error('stopping')
-        try:
-            if len(packets) > MAX_POST_PACKETS or max(map(len, packets)) > MAX_MESSAGE:
-                raise Malformed('too many packets, or one too long')
-            for packet in packets:
-                if self.closed:
-                    break
-                self._receive(packet.decode())
-                self._await_room()
-        except (Malformed, UnicodeDecodeError) as error:
-            self.malformed(error)
-            return _error('request')
-        return OK, b'ok'
-
-    def _await_room(self) -> None:
-        """Lets a POST wait while nothing more is read from the client."""
-        while self._paused and not self.closed:
-            self._room.wait()
-
-    # -- WebSocket ----------------------------------------------------------------------------------------------
-
-    def attach(self, sock: Any, buffered: bytes) -> None:
-        """Begins on a WebSocket."""
-        self.upgraded = True
-        self.transport = WebSocket(sock, MAX_MESSAGE, self)
-        self.write(self.server.open_packet(self.sid, []))
-        self.transport.start(buffered)
-
-    def upgrade(self, transport: WebSocket) -> None:
-        """Moves to a WebSocket, with the packets that wait."""
-        waiting, self.transport = self.transport, transport
-        self.upgraded, self.upgrading = True, False
-        transport.owner = self
-        assert isinstance(waiting, Polling)
-        packets = waiting.take(sys.maxsize)
-        waiting.close()
-        transport.pause(self._paused)
-        if packets:
-            self.write_chunk(Encoded(packets))
-        self._control_flow()
-        if transport.idle:
-            self.drained()
-
-    # -- the end ------------------------------------------------------------------------------------------------
-
-    def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        """Ends the session; the signature is the base class's. Never waits."""
-        self._end(reason or self.server.reason.SERVER_DISCONNECT, GOING_AWAY if self.server.stopping else NORMAL)
-
-    def _end(self, reason: str, code: int = NORMAL) -> None:
-        if self.closed:
-            return
-        self.closing = self.closed = True
-        if reason != self.server.reason.CLIENT_DISCONNECT:
-            self._parting = b'1'
-        self.on_idle = None
-        self._inbox.clear()
-        self._room.set()
-        for probe in list(self.probes):
-            probe.end()
-        self.transport.close(code)
-        self.server.forget(self, reason)
-
-
-class Probe:
-    """A WebSocket that a polling client tries before it moves to it."""
-
-    def __init__(self, session: Session, sock: Any, buffered: bytes) -> None:
-        self._session = session
-        self._transport = WebSocket(sock, MAX_MESSAGE, self)
-        self._answered = False
-        for other in list(session.probes):
-            other.end()
-        session.probes.add(self)
-        session.server.deadlines.after(UPGRADE_TIMEOUT, self.end)
-        self._transport.start(buffered)
-
-    def received(self, packet: str) -> None:
-        """Takes the packets of an upgrade: a ping, then the word to move."""
-        session = self._session
-        if packet == '2probe' and not (self._answered or session.upgrading or session.upgraded or session.closed):
-            self._answered = session.upgrading = True
-            self._transport.write(b'3probe')
-            # Ends a GET that waits; the client stops polling once it is answered.
-            if isinstance(session.transport, Polling) and session.transport.polled:
-                session.transport.write(b'6')
-        elif packet == '5' and self._answered and not session.closed:
-            session.probes.discard(self)
-            session.upgrade(self._transport)
-        else:
-            self.end()
-
-    def drained(self) -> None:
-        """Nothing waits for it."""
-
-    def lost(self) -> None:
-        """The client gave the WebSocket up, and goes on polling."""
-        self.end()
-
-    def end(self) -> None:
-        """Closes the WebSocket, unless the session has moved to it."""
-        if self._transport.owner is not self:
-            return
-        self._session.probes.discard(self)
-        self._transport.close(POLICY)
-        if self._answered:
-            self._answered = self._session.upgrading = False
-            self._session.drained()
 
 
 class Engine(engineio.Server):  # type: ignore[misc]
@@ -446,13 +116,12 @@ class Engine(engineio.Server):  # type: ignore[misc]
         sid = _query(environ).get('sid')
         if sid is None:
             return OK, self.open_packet(self._create(environ).sid, ['websocket'])
-        session = self.sockets[sid]
-        if environ['REQUEST_METHOD'] == 'GET':
-            return session.get()
-        length = environ.get('CONTENT_LENGTH') or '0'
-        if not length.isdecimal():
-            return _error('request')
-        return session.post(environ['wsgi.input'].read(int(length))) if int(length) <= MAX_POST else _error('size')
+        try:
+            if environ['REQUEST_METHOD'] == 'GET':
+                return OK, self.sockets[sid].get()
+            return OK, self.sockets[sid].post(_body(environ))
+        except Refused as error:
+            return _error(str(error))
 
     def _create(self, environ: dict[str, Any]) -> Session:
         session = Session(self, self.generate_id())
@@ -563,6 +232,17 @@ class Engine(engineio.Server):  # type: ignore[misc]
         """A client that connected should have said CONNECT."""
         if sid in self.sockets and not self.sockets[sid].established:
             self.sockets[sid].close(reason=self.reason.TRANSPORT_ERROR)
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    """The body of a POST. Raises Refused for one that is too large, or whose length is no number."""
+    length = environ.get('CONTENT_LENGTH') or '0'
+    if not length.isdecimal():
+        raise Refused('request')
+    if int(length) > MAX_POST:
+        raise Refused('size')
+    body: bytes = environ['wsgi.input'].read(int(length))
+    return body
 
 
 def _host(authority: str) -> str:

@@ -16,10 +16,11 @@ import requests
 import websocket
 from gevent.event import Event
 
-from reminder.websocket import engine as module
 from reminder.websocket import handshake
-from reminder.websocket.engine import MAX_INBOX, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Engine, Session
+from reminder.websocket import session as module
+from reminder.websocket.engine import Engine
 from reminder.websocket.handshake import Server
+from reminder.websocket.session import MAX_INBOX, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Session
 from reminder.websocket.transport import Encoded
 from tests import wire
 from tests.wire import Polling, WebSocket, engine_url
