@@ -126,7 +126,7 @@ def _measures(options: argparse.Namespace) -> list[Measure]:
 def _servers(options: argparse.Namespace) -> list[str]:
     servers = [kind for kind in SERVERS if kind != MONGODB or options.mongodb]
     if options.servers:
-        servers = [kind for kind in servers if kind in (OURS, *options.servers)]
+        servers = [kind for kind in servers if kind in (OURS, MONGODB, *options.servers)]
     if NODE in servers:
         try:
             install_node_peer()

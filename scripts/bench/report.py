@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -153,7 +154,8 @@ def circumstances(clock: str) -> dict[str, str]:
         'versions': ', '.join(_versions()),
         'commit': _output(['git', 'describe', '--always', '--dirty'], 'unknown'),
         'date': datetime.now(UTC).isoformat(' ', 'minutes').replace('+00:00', ' UTC'),
-        'command': ' '.join(['scripts/benchmark.py', *sys.argv[1:]]),
+        # A database's url may hold a password.
+        'command': re.sub('//[^/@]*@', '//', ' '.join(['scripts/benchmark.py', *sys.argv[1:]])),
         'clock': clock,
     }
 
