@@ -25,9 +25,12 @@ class Clock:
 
     def correct(self, offset: int) -> None:
         """Takes over by how many ms the database's clock is ahead of this machine's."""
-        offset = offset if abs(offset) > TOLERANCE else 0
-        if abs(offset - self._offset) > TOLERANCE:
+        if abs(offset) <= TOLERANCE:
+            offset = 0
+        if abs(offset - self._offset) <= TOLERANCE:
+            return  # the clocks wander, and a correction that wanders along would not be any better
+        self._offset = offset
+        if offset:
             logger.warning("going by the database's clock, which is %+.1f s from this machine's", offset / 1000)
-            self._offset = offset
-        elif not offset:
-            self._offset = 0
+        else:
+            logger.warning("going by this machine's clock again, as the database's agrees with it")

@@ -133,12 +133,13 @@ class Log:
 
     def _open(self, minute: int, now: Callable[[], int]) -> Record:
         """Begins to read. What fell due before is for connections that join within the recovery window."""
-        self._store.open(now())
+        moment = now()
+        new = self._store.open(moment).opened == moment
         record = self._close(minute, now)
         # Not beyond now, as the minute may be still to come; not before a new log's first moment, as it has no past.
-        end = Place.after(max(min(minute, now()), record.purged))
+        end = Place.after(max(min(minute, now(), record.closed), record.purged))
         self._restart = self._store.before(min(Place.after(record.delivered), end), end, self._replay_limit)
-        self._restart_until = now() + self._recovery_window
+        self._restart_until = 0 if new else now() + self._recovery_window
         self.end = end
         return record
 
