@@ -19,6 +19,7 @@ from engineio import packet as eio_packet
 
 from reminder.websocket.deadlines import Deadlines
 from reminder.websocket.session import MAX_POST, Probe, Refused, Session
+from reminder.websocket.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.max_connections = max_connections
         self.origins = frozenset(origins)
         self.deadlines = Deadlines()
+        self.workers = Workers()
         self.stopping = False
 
     # -- requests -----------------------------------------------------------------------------------------------
@@ -210,6 +212,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         for session in list(self.sockets.values()):
             session.close()
         self.deadlines.close()
+        self.workers.close()
 
     # -- deadlines, by id so that an ended session is not kept for them ---------------------------------------------
 

@@ -39,12 +39,25 @@ def _no_constant(name: str) -> None:
     raise ValueError(f'{name} is no JSON')
 
 
+class _Json:
+    """JSON with an encoder and a decoder that are made once; the module's functions make new ones for each call."""
+
+    _encoder = json.JSONEncoder(separators=(',', ':'))
+    _decoder = json.JSONDecoder(parse_constant=_no_constant)
+    loads = _decoder.decode
+
+    @classmethod
+    def dumps(cls, data: object, separators: tuple[str, str]) -> str:
+        """`data` as JSON. What the library gives as `separators` is what the encoder was made with."""
+        return cls._encoder.encode(data)
+
+
 class Packet(sio_packet.Packet):  # type: ignore[misc]
     """A Socket.IO packet. No command takes binary data: attachments are counted, so that they can be thrown away, and
     what stands in their place is an object like any other."""
 
     uses_binary_events = False
-    json = json
+    json = _Json
 
     def decode(self, encoded_packet: str) -> int:
         """Parses strictly. Raises ValueError (RecursionError, by JSON) for anything that the protocol does not know."""
@@ -56,7 +69,7 @@ class Packet(sio_packet.Packet):  # type: ignore[misc]
         self.packet_type = int(plain) if plain else int(binary) - _BINARY
         self.namespace = namespace.partition('?')[0] if namespace else '/'
         self.id = int(id) if id else None
-        self.data = json.loads(text, parse_constant=_no_constant) if text else None
+        self.data = self.json.loads(text) if text else None
         if not self._is_valid(bool(text)):
             raise ValueError('the data does not fit the type')
         return int(attachments or 0)

@@ -209,7 +209,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         full = self._full
         if self._inbox and not full and self._running < (WINDOW if self.established else 1):
             self._running += 1
-            gevent.spawn(self._work)
+            self.server.workers.run(self._work)
         paused = full or len(self._inbox) > MAX_INBOX
         if paused != self._paused:
             self._paused = paused

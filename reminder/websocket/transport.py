@@ -21,7 +21,7 @@ from gevent.event import Event
 from reminder.websocket import frames
 from reminder.websocket.frames import FrameError, FrameParser, close_frame, frame
 
-RECEIVE = 65_536
+RECEIVE = 16_384
 MAX_PAYLOAD_PACKETS = 16
 """Packets that a GET is answered with: clients built on python-engineio take no more in one payload."""
 LINGER = 2.0
