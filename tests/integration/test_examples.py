@@ -62,11 +62,12 @@ class Example:
         self._process.wait()
 
 
-@pytest.mark.parametrize(('program', 'name'), [('node', 'client.mjs'), (sys.executable, 'client.py')])
-def test_an_example_is_reminded_of_what_it_scheduled(server: Server, folder: Path, program: str, name: str) -> None:
-    example = Example(server, program, folder / name)
+def test_each_example_is_reminded_of_what_it_scheduled(server: Server, folder: Path) -> None:
+    examples = [Example(server, 'node', folder / 'client.mjs'), Example(server, sys.executable, folder / 'client.py')]
     try:
-        id = example.wait_for("^scheduled:.*_id'?: '([0-9a-f]{24})'")[1]
-        example.wait_for(f"reminder:[^}}]*_id'?: '{id}'")
+        for example in examples:
+            id = example.wait_for("^scheduled:.*?_id'?: '([0-9a-f]{24})'")[1]
+            example.wait_for(f"reminder:[^}}]*_id'?: '{id}'")
     finally:
-        example.end()
+        for example in examples:
+            example.end()
