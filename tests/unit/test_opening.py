@@ -66,6 +66,20 @@ class TestLog:
         # Given a server that ended / When another begins in the same minute / Then nothing is to be made up for
         assert Services(opened().store.database, now=BASE + 1).log.begin(BASE) == Start(None)
 
+    def test_of_a_new_log_has_nobody_to_make_up_for(self) -> None:
+        # Given a database that is new, and a minute that passed / When a client connects / Then it begins at the end
+        services = opened()
+        services.pass_to(minute(1))
+        assert services.log.begin(services.now) == Start(None)
+
+    def test_makes_up_for_what_fell_due_since_it_began_too(self) -> None:
+        # Given a server that was begun again and missed nothing, and a minute that passed since
+        services = Services(opened().store.database, now=BASE + 1)
+        services.pass_to(BASE)
+        services.pass_to(minute(1))
+        # When a client connects that may have been on its way back / Then it begins where the server did
+        assert services.log.begin(services.now) == Start(Place.after(BASE))
+
     def test_makes_up_for_the_newest_of_what_was_missed(self) -> None:
         # Given 5 events that were missed, and a limit of 3
         database = opened().store.database

@@ -134,6 +134,21 @@ class TestWrongClock:
         assert services.store.record().closed <= minute(2)
         assert services.log.end <= Place.after(minute(2))
 
+    def test_that_is_put_right_while_the_log_is_opened_does_not_put_the_end_beyond_what_is_closed(self) -> None:
+        # Given a clock that is an hour ahead when a server begins, and right when the database answers
+        database = opened().store.database
+        services = Services(database, now=minute(60))
+
+        def put_right() -> None:
+            services.now = minute(1) - 150
+
+        services.meanwhile('close_minute', put_right)
+        # When the log is opened, while the minute begins by the clock
+        services.meanwhile('before', lambda: setattr(services, 'now', minute(1) + 1))
+        services.delivery.close(minute(60), lambda: services.now)
+        # Then the end is not beyond what is closed
+        assert services.log.end <= Place.after(services.store.record().closed)
+
     def test_whose_reopening_fails_is_put_right_the_next_time(self) -> None:
         # Given a store that fails when the log is to be reopened
         services = self.wrong()

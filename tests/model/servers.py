@@ -1,0 +1,109 @@
+"""A server of the model: the real log, delivery and job of each minute, on tasks of a `Schedule`."""
+
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from reminder.errors import MinuteClosed, StoreUnavailable
+from reminder.models.event import MINUTE, Event
+from reminder.scheduler.clock import Clock
+from reminder.scheduler.handlers import Context
+from reminder.scheduler.handlers.deliver import EARLY, Deliver
+from reminder.services.delivery import Delivery
+from reminder.services.events import closing
+from reminder.services.log import Log
+from reminder.websocket import recovery
+from tests.memory import MemoryStore
+from tests.services import PlainWire
+
+if TYPE_CHECKING:
+    from tests.model.clients import Connection
+    from tests.model.world import World
+
+
+class VirtualClock(Clock):
+    """A machine's clock that is `skew` ms ahead of the schedule's time."""
+
+    def __init__(self, world: 'World', skew: int) -> None:
+        super().__init__()
+        self._world = world
+        self.skew = skew
+
+    def machine(self) -> int:
+        return self._world.wall + self.skew
+
+
+class Server:
+    """One process. Where it blocks it may be held back, fail, or be ended."""
+
+    log_class = Log
+    delivery_class = Delivery
+    store_class = MemoryStore
+
+    def __init__(self, world: 'World', skew: int, replay_limit: int) -> None:
+        self.world = world
+        self.schedule = world.schedule
+        self.clock = VirtualClock(world, skew)
+        self.store = self.store_class(world.database, self.schedule.call)
+        wire = PlainWire()
+        with patch('reminder.services.log.threading', self.schedule.threading):
+            self.log = self.log_class(self.store, wire, replay_limit=replay_limit, recovery_window=5 * MINUTE)
+        self.delivery = self.delivery_class(self.log, wire, pause=self.schedule.block, wake=self._wake)
+        self._deliver = Deliver(Context(self.store, self.log, self.delivery, self.clock, self._sleep, None))
+        self._woken = False
+        self.schedule.spawn(self, self._tick)
+        self.schedule.spawn(self, self._catch_up)
+
+    # -- its tasks ----------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """What the scheduler does by `jobs.json`: a job at second :59, and one each second where that failed."""
+        while True:
+            if self.clock.now() % MINUTE >= MINUTE - EARLY:
+                self._deliver.minute()
+            self._deliver.second()
+            now = self.clock.now()
+            until_job = (MINUTE - EARLY - now % MINUTE) % MINUTE or MINUTE
+            self._sleep(min(until_job, EARLY if self.log.due(now) else MINUTE) / 1000)
+
+    def _catch_up(self) -> None:
+        """What `websocket.broadcast.CatchUp` does on a greenlet."""
+        while True:
+            self.schedule.block(lambda: self._woken)
+            self._woken = False
+            try:
+                while self.delivery.step():
+                    self.schedule.block()
+            except StoreUnavailable:
+                self._sleep(1)
+                self._woken = True
+
+    def add(self, event: Event) -> None:
+        """A client's command: answers it by an entry in the world's ledger."""
+        ledger, database = self.world.ledger, self.world.database
+        try:
+            if event.time <= closing(self.clock.now()):
+                raise MinuteClosed('by the clock')
+            before = database.get_record().log
+            self.store.add(event)
+            ledger.acked[event.place] = before, database.get_record().log
+        except MinuteClosed:
+            ledger.refused.add(event.id)
+        except StoreUnavailable:
+            pass  # it may have been kept or not, and the client knows that
+
+    def connect(self, connection: 'Connection', payload: Any) -> None:
+        """What `websocket.server` does at a CONNECT."""
+        try:
+            start, pid = recovery.start(self.log, payload, self.clock.now())
+        except StoreUnavailable:
+            connection.cut()
+            return
+        if connection.is_open:
+            connection.accept(pid)
+            self.delivery.join(connection, start)
+
+    def _wake(self) -> None:
+        self._woken = True
+
+    def _sleep(self, seconds: float) -> None:
+        self.schedule.sleep(self.schedule.now + max(1, round(seconds * 1000)))
