@@ -140,11 +140,14 @@ class TestWrongClock:
         services = Services(database, now=minute(60))
 
         def put_right() -> None:
-            services.now = minute(1) - 150
+            services.now = minute(1) - 300
+            services.meanwhile('close_minute', begin_minute)
+
+        def begin_minute() -> None:
+            services.now = minute(1) + 1
 
         services.meanwhile('close_minute', put_right)
-        # When the log is opened, while the minute begins by the clock
-        services.meanwhile('before', lambda: setattr(services, 'now', minute(1) + 1))
+        # When the log is opened and reopened, while the minute begins by the clock
         services.delivery.close(minute(60), lambda: services.now)
         # Then the end is not beyond what is closed
         assert services.log.end <= Place.after(services.store.record().closed)
