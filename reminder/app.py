@@ -1,6 +1,7 @@
 """The composition root: builds the server from its settings, starts and stops it. Everything is wired here."""
 
 import logging
+import os
 import resource
 import time
 from typing import Any
@@ -95,7 +96,9 @@ class Application:
         try:
             self._http.start()
         except OSError as exc:
-            raise StartError(f'cannot listen on {self._config.host}:{self._config.port}: {exc.strerror}') from exc
+            # gevent puts the address into `strerror`; a name that is not found has a number below 0.
+            reason = os.strerror(exc.errno) if (exc.errno or 0) > 0 else exc.strerror
+            raise StartError(f'cannot listen on {self._config.host}:{self._config.port}: {reason}') from exc
         self._catch_up.start(self._delivery)
         self._scheduling = gevent.spawn(self._scheduler.run, self._wait)
         logger.info(

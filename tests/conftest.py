@@ -11,9 +11,16 @@ import os  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 
 import gevent  # noqa: E402
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from tests import clients  # noqa: E402
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile(
+    'any-machine', deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile('any-machine')
 
 if 'PYTEST_XDIST_WORKER' in os.environ:
     # A worker of pytest-xdist waits for a thread of its own; without a timer gevent would take that for a deadlock.
