@@ -97,7 +97,7 @@ class Application:
             self._http.start()
         except OSError as exc:
             # gevent puts the address into `strerror`; a name that is not found has a number below 0.
-            reason = os.strerror(exc.errno) if (exc.errno or 0) > 0 else exc.strerror
+            reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
             raise StartError(f'cannot listen on {self._config.host}:{self._config.port}: {reason}') from exc
         self._catch_up.start(self._delivery)
         self._scheduling = gevent.spawn(self._scheduler.run, self._wait)
