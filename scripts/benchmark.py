@@ -32,8 +32,8 @@ what is measured (names for --only):
   1000x50 ...    1,000 clients and 50 reminders: from the due instant to the last client's last reminder, as the load
                  program stamps them, which looks into what it received only later
   schedules      scheduleEvent, answered, a second; ours has put each on disk by then, the others have it in memory
-  connections    connects a second with 100 in flight, each until its answer to CONNECT; and the memory (PSS) that
-                 an idle client takes
+  connections    connects a second with 100 in flight, each until its answer to CONNECT, when the server has just
+                 started and a second time; and the memory (PSS) that an idle client takes
   herd           2,000 clients that connect at once, each with an offset 50 reminders back, over the same without
 
 servers:
@@ -43,7 +43,7 @@ Ours runs with its default settings, without the rate limit, as one client stand
 whole minutes. With --clock real each run waits for one. With --clock fake the server runs under `faketime`, so that a
 minute comes when all clients are connected; that costs it a little. The peers take times with seconds.
 
-A whole benchmark takes about 25 minutes, --quick less than 5.
+A whole benchmark takes about 20 minutes, --quick less than 5. Run as root, server and load go before other programs.
 """
 
 
