@@ -110,6 +110,8 @@ def test_a_database_that_is_away_over_a_minute_costs_nothing(
         # Then a herd of clients that come back to the recent minutes is served from memory
         herd = [connect(server.url, transport=one, auth={'since': offset}) for one in ('websocket', 'polling') * 10]
         expect(herd, events, within=5)
+        for client in herd:
+            client.wait(lambda event: event.get('name') == 'replayed')
         assert [client.messages('replayed') for client in herd] == [[[{'count': 2, 'complete': True}]]] * len(herd)
         expect_no_more([*clients, *herd], events)
         database.start(server.ahead)
