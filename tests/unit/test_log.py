@@ -1,5 +1,6 @@
 """The log as one server reads it: minutes, pages, where a connection begins, and clocks that were wrong."""
 
+import gevent
 import pytest
 
 from reminder.errors import MinuteClosed, StoreUnavailable
@@ -146,3 +147,20 @@ class TestPage:
         services.catch_up()
         assert all(reader.reminders == [1, 2] for reader in readers)
         assert services.store.database.reads == reads
+
+    def test_is_read_once_for_those_who_want_it_at_the_same_time(self) -> None:
+        # Given a page that is in nobody's memory, and a store that takes its time
+        database = opened().store.database
+        services = Services(database, now=minute(1))
+        services.add(1, time=minute(2))
+        services.pass_to(minute(2))
+        fresh = Services(database, now=minute(2))
+        fresh.pass_to(minute(2))
+        fresh.meanwhile('read', lambda: gevent.sleep(0))
+        reads = database.reads
+        # When two want it
+        wanted = [gevent.spawn(fresh.log.page, Place.after(minute(1))) for _ in range(2)]
+        # Then one of them reads it for both
+        first, second = (greenlet.get() for greenlet in wanted)
+        assert first is second
+        assert database.reads == reads + 1

@@ -333,6 +333,8 @@ class TestReopening:
         reader.idle = True
         services.delivery.ready(reader)
         services.catch_up()
-        # Then it is told once, and gets each of the new ones once
+        # Then it is told once, behind what there was, and gets each of the new ones once
         assert reader.replayed == [(1, False)]
+        kinds = [packet.split()[0] for packet in reader.packets if not packet.startswith('cursor')]
+        assert kinds[-3:] == ['replayed', 'reminder', 'reminder']
         assert reader.reminders == ([2, 4, 5] if missed == 2 else [4, 5])
