@@ -21,6 +21,7 @@ from reminder.scheduler.clock import Clock
 from reminder.scheduler.handlers import Context, subscribe
 from reminder.services.delivery import Delivery
 from reminder.services.log import Log
+from reminder.services.punctuality import Punctuality
 from reminder.web import Web
 from reminder.websocket.broadcast import CatchUp, SocketIOWire
 from reminder.websocket.handshake import Server
@@ -60,7 +61,8 @@ class Application:
         )
         self._catch_up = CatchUp()
         self._delivery = Delivery(self._log, wire, pause=lambda: gevent.sleep(0), wake=self._catch_up.wake)
-        commands = Commands(self._store, self._delivery, self._clock.now)
+        punctuality = Punctuality()
+        commands = Commands(self._store, self._delivery, punctuality, self._clock.now)
         self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
         self._http = Server(
             self._server.eio,
@@ -74,7 +76,15 @@ class Application:
         self._scheduler = Scheduler(load_jobs())
         subscribe(
             self._scheduler,
-            Context(self._store, self._log, self._delivery, self._clock, gevent.sleep, config.retention_days),
+            Context(
+                self._store,
+                self._log,
+                self._delivery,
+                self._clock,
+                gevent.sleep,
+                config.retention_days,
+                punctuality,
+            ),
         )
         self._stopping = Event()
         self._ticked = time.monotonic()

@@ -10,6 +10,7 @@ from reminder.models.event import Place, Record, iso
 from reminder.models.store import Store
 from reminder.services import events, timezones
 from reminder.services.delivery import Delivery
+from reminder.services.punctuality import Punctuality
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,10 @@ class Commands:
     `now` gives the instant (ms, UTC). Calls may come from any number of greenlets or threads at once.
     """
 
-    def __init__(self, store: Store, delivery: Delivery, now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, delivery: Delivery, punctuality: Punctuality, now: Callable[[], int]) -> None:
         self._store = store
         self._delivery = delivery
+        self._punctuality = punctuality
         self._now = now
         self._table: dict[str, Callable[[object], Envelope]] = {
             'getAllTimeZones': self._get_all_time_zones,
@@ -73,12 +75,13 @@ class Commands:
         """The log's record, how far this server is with it, what comes next; with `_id`, how it is with that event."""
         record, now = self._store.record(), self._now()
         following = self._store.read(Place.after(max(now, record.closed)), _FOREVER, 1)
-        status = {
+        status: dict[str, Any] = {
             'now': iso(now),
             'log': record.log,
             **{name: iso(getattr(record, name)) for name in ('opened', 'closed', 'delivered', 'purged')},
             'secondsBehind': self._delivery.behind(now) / 1000,
             **self._delivery.counts,
+            'lateness': self._punctuality.summary(),
             'next': following[0].reminder() if following else None,
         }
         if isinstance(data, dict) and '_id' in data:

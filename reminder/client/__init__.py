@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytz
 
@@ -60,10 +61,19 @@ def status(url: str, output: Output, id: str | None) -> None:
         'closed': f'up to {local(found.get("closed"))}',
         'delivered': f'up to {local(found.get("delivered"))}',
         'behind': f'{printable(found.get("secondsBehind"))} s',
+        'late': _lateness(found.get('lateness')),
         'clients': f'{printable(found.get("clients"))}, {printable(found.get("clientsBehind"))} of them behind',
         'next': line(found['next']) if isinstance(found.get('next'), dict) else 'nothing',
     }
     output.result(found, '\n'.join(f'{name:<10} {text}' for name, text in lines.items()))
+
+
+def _lateness(found: Any) -> str:
+    """How late the server's batches were, for people."""
+    match found:
+        case {'batches': int() as batches, 'median': int() as median, 'worst': int() as worst}:
+            return f'at most {median} ms in half of {batches} batches, {worst} ms at worst'
+    return 'no batch yet'
 
 
 def next_minute(now: datetime, zone: str) -> tuple[str, str]:

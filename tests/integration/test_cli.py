@@ -267,7 +267,7 @@ def test_status_tells_how_the_log_stands_and_how_an_event(run: Run) -> None:
     assert json.loads(run('status', event['_id'], '--json').stdout) == {**event, 'state': 'pending'}
 
     told = run('status').stdout.splitlines()
-    assert [line.split()[0] for line in told] == ['log', 'closed', 'delivered', 'behind', 'clients', 'next']
+    assert [line.split()[0] for line in told] == ['log', 'closed', 'delivered', 'behind', 'late', 'clients', 'next']
     assert json.loads(run('status', '--json').stdout)['clients'] >= 1
 
     done = run('status', 'nonsense')

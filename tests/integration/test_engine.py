@@ -218,15 +218,15 @@ class TestWindow:
     def test_commands_start_in_order_and_a_window_of_them_runs_at_once(self, host: Host) -> None:
         with host.websocket() as client:
             gate = Gate(host)
-            for number in range(200):
+            for number in range(2 * WINDOW):
                 client.send(f'4{number}')
             wait_for(lambda: len(gate.started) == WINDOW)
             gevent.sleep(0.02)
             assert gate.started == [str(number) for number in range(WINDOW)]
             gate.open()
-            answers = [client.read() for _ in range(200)]
-            assert sorted(answers) == sorted(f'4{number}' for number in range(200))
-            assert gate.started == [str(number) for number in range(200)]
+            answers = [client.read() for _ in range(2 * WINDOW)]
+            assert sorted(answers) == sorted(f'4{number}' for number in range(2 * WINDOW))
+            assert gate.started == [str(number) for number in range(2 * WINDOW)]
             assert gate.most == WINDOW
 
     def test_each_is_answered_when_it_is_done(self, host: Host) -> None:

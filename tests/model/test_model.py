@@ -18,7 +18,7 @@ RUNS = os.environ.get('MODEL_RUNS')
 TAPES = st.binary(min_size=200, max_size=600)
 
 
-@pytest.mark.parametrize(('world', 'runs'), [(World, 800), (ClockWorld, 400)])
+@pytest.mark.parametrize(('world', 'runs'), [(World, 400), (ClockWorld, 200)])
 def test_nothing_is_lost_and_nothing_comes_twice(world: type[World], runs: int) -> None:
     # Given as many tapes as there is time for
     runs = int(RUNS or runs)

@@ -15,6 +15,7 @@ from reminder.errors import MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event
 from reminder.models.store import Store
 from reminder.services.delivery import Delivery
+from reminder.services.punctuality import Punctuality
 
 NOW = 1_606_651_230_000  # 2020-11-29 12:00:30 UTC
 DATA = {'eventName': 'tea', 'timeZone': 'Asia/Kolkata', 'time': '2020-11-30 04:00'}
@@ -32,7 +33,7 @@ def store() -> Any:
 
 @pytest.fixture
 def commands(store: Any) -> Commands:
-    return Commands(store, create_autospec(Delivery, instance=True), lambda: NOW)
+    return Commands(store, create_autospec(Delivery, instance=True), Punctuality(), lambda: NOW)
 
 
 def schedule(data: object) -> dict[str, object]:
@@ -143,7 +144,8 @@ def test_what_clients_do_wrong_is_no_log_line(commands: Commands, store: Any, ca
 @settings(deadline=None)
 @given(JSON)
 def test_any_json_value_in_any_place_gives_an_envelope(value: object) -> None:
-    commands = Commands(create_autospec(Store, instance=True), create_autospec(Delivery, instance=True), lambda: NOW)
+    store, delivery = create_autospec(Store, instance=True), create_autospec(Delivery, instance=True)
+    commands = Commands(store, delivery, Punctuality(), lambda: NOW)
     messages = [
         value,
         {'command': value, 'data': DATA},

@@ -1,7 +1,7 @@
 """Who does what when a job is due. A new job is an entry in `jobs.json`, a module here, and a line in `HANDLERS`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from reminder.models.store import Store
@@ -9,6 +9,7 @@ from reminder.scheduler import Scheduler
 from reminder.scheduler.clock import Clock
 from reminder.services.delivery import Delivery
 from reminder.services.log import Log
+from reminder.services.punctuality import Punctuality
 
 HANDLERS = (
     'deliver',
@@ -26,6 +27,7 @@ class Context:
     clock: Clock
     sleep: Callable[[float], None]
     retention_days: int | None
+    punctuality: Punctuality = field(default_factory=Punctuality)
 
 
 def subscribe(scheduler: Scheduler, context: Context) -> None:

@@ -68,12 +68,14 @@ class Deliver:
 
     def _report(self, minute: int, batch: Batch) -> None:
         if batch.reminders:
+            lateness = max(0, self._context.clock.now() - minute)
+            self._context.punctuality.record(lateness)
             logger.info(
                 '%s: %d reminders to %d clients, written %d ms after the minute',
                 iso(minute),
                 batch.reminders,
                 batch.readers,
-                self._context.clock.now() - minute,
+                lateness,
             )
 
     def _said(self, error: StoreUnavailable | None) -> None:
