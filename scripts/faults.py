@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[1]
 DESCRIPTION = """\
 Starts two servers on one database, connects clients to them, schedules events for the coming minutes without a pause,
 and makes things go wrong meanwhile: kill -9 and restart (of one server within the batch of a minute, or of all),
-SIGTERM, SIGSTOP, a database that is away over a minute, connections that are cut within a batch, clients that are moved
-between the servers, and, where faketime is installed, a clock that is set. A ledger keeps every acked event and every
-reminder that each client got; at the end a table tells what it says.
+SIGTERM, SIGSTOP, a database that is away over a minute, connections that stall or are cut within a batch, clients that
+have no network for a while or move between the servers, and, where faketime is installed, a clock that is set. A ledger
+keeps every acked event and every reminder that each client got; at the end a table tells what it says.
 """
 EPILOG = """\
 The table, for each kind of client:
@@ -32,20 +32,21 @@ The table, for each kind of client:
               know no offset, what fell due while they were connected to a server
   lost        of these, the ones that never came
   repeated    reminders that came again; "of which cut off" are those whose client had lost its connection before it
-              was told the offset behind them, which the server promises no more than to repeat with the same _id
+              was told the offset behind them, or that knows no offset and came back soon after a server's start: it
+              is promised no more than that they bear the same _id
   wrong       reminders out of order, too early, other than acked, or that nobody asked for; incomplete resumptions
-  late        from the minute to the client, median and worst. The outages count; so does this program's reading of all
-              clients' reminders in one process
+  late        from the minute to the client, median and worst. The outages count; so does this program, which passes on
+              and reads all clients' reminders in one process
 
 Exit codes: 0 all is well; 1 something was lost, wrong, or repeated where no connection was cut, or a server ended by
 itself or did not come back; 2 a wrong argument, or a database that cannot be used; 130 ended by Ctrl-C. Where it is 1
-the servers' logs are kept. --seed repeats the choice of faults, not the moments at which they hit.
+the servers' logs and an SQLite file are kept. --seed repeats the choice of faults, not the moments at which they hit.
 
-examples:
-  scripts/faults.py
-  scripts/faults.py --minutes 8 --compressed
-  scripts/faults.py --minutes 60 --database mongodb://127.0.0.1:27017
-  scripts/faults.py --database mongodb://127.0.0.1:27099 --database-command 'mongod --dbpath /tmp/data --port 27099'
+examples, with the Python into which event-reminder is installed:
+  python scripts/faults.py
+  python scripts/faults.py --minutes 10 --compressed
+  python scripts/faults.py --minutes 60 --database mongodb://127.0.0.1:27017
+  python scripts/faults.py --database mongodb://127.0.0.1:27099 --database-command 'mongod --port 27099 --dbpath DATA'
 """
 
 
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 130
     finally:
         if keep:
-            print(f"The servers' logs are in {folder}")
+            print(f'The logs of the servers are in {folder}')
         else:
             shutil.rmtree(folder)
     return code
@@ -142,9 +143,15 @@ def _parser() -> argparse.ArgumentParser:
         prog='faults.py', description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--minutes', type=_count, default=3, metavar='N', help='how many minutes begin (default: 3)')
-    parser.add_argument('--events', type=_count, default=3000, metavar='N', help='events a minute (default: 3000)')
     parser.add_argument(
-        '--seed', type=int, default=random.randrange(10**6), metavar='N', help='repeats a choice of faults'
+        '--events', type=_count, default=3000, metavar='N', help='events that are asked for a minute (default: 3000)'
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=random.randrange(10**6),
+        metavar='N',
+        help='repeats the choice of faults (default: a random one)',
     )
     parser.add_argument(
         '--compressed',
@@ -155,8 +162,8 @@ def _parser() -> argparse.ArgumentParser:
         '--database',
         type=_url,
         metavar='URL',
-        help='mongodb://...: a database of a new name in it, dropped afterwards; sqlite:///PATH: a new file '
-        '(default: one in a temporary folder)',
+        help='mongodb://...: a database of a new name in it, dropped afterwards; sqlite:///PATH: a new file, '
+        'which is kept (default: one in a temporary folder)',
     )
     parser.add_argument(
         '--database-command',

@@ -114,6 +114,7 @@ class Receiver:
         since = parse_offset(offset)
         self._from = (iso(since.place.time), since.place.id) if since else NOWHERE
         self._connection += 1
+        self.closed()  # the official Python client does not tell of a connection that breaks while it is being made
 
     def opened(self, recovered: bool = True) -> None:
         """The server took the connection; `recovered`: it recognized the client, where that had said who it is."""

@@ -31,24 +31,33 @@ class PythonClient:
         self._receiver = receiver
         self._offset: str | None = None
         self._ended = threading.Event()
-        self._client = socketio.Client(handle_sigint=False, logger=_QUIET, engineio_logger=_QUIET)
-        self._client.on('connect', lambda: receiver.opened())
-        self._client.on('disconnect', lambda reason: receiver.closed())
-        self._client.on('cursor', self._keep)
-        self._client.on('eventReminder', lambda *arguments: receiver.reminder(arguments, time.time()))
-        self._client.on('replayed', lambda *arguments: receiver.replayed(arguments))
+        self._client = self._make()
         threading.Thread(target=self._run, args=(url, transports), daemon=True).start()
 
     def stop(self) -> None:
         self._ended.set()
         self._client.shutdown()
 
+    def _make(self) -> socketio.Client:
+        receiver = self._receiver
+        client = socketio.Client(handle_sigint=False, logger=_QUIET, engineio_logger=_QUIET)
+        client.on('connect', lambda: receiver.opened())
+        client.on('disconnect', lambda reason: receiver.closed())
+        client.on('cursor', self._keep)
+        client.on('eventReminder', lambda *arguments: receiver.reminder(arguments, time.time()))
+        client.on('replayed', lambda *arguments: receiver.replayed(arguments))
+        return client
+
     def _run(self, url: str, transports: list[str] | None) -> None:
-        # Its reconnecting does not outlive a server's good-bye (a CLOSE packet), so that is done here.
-        while not self._ended.wait(RETRY):
+        while not self._ended.is_set():
             with suppress(SocketIOError, ValueError):
                 self._client.connect(url, auth=self._auth, transports=transports, wait_timeout=CONNECT_WITHIN)
                 self._client.wait()
+            # Its own reconnecting ends with a server's good-bye (a CLOSE packet), and it stays connected, as it thinks,
+            # where a connection breaks just as it was made.
+            self._receiver.closed()
+            self._ended.wait(RETRY)
+            self._client = self._make()
 
     def _auth(self) -> dict[str, str]:
         self._receiver.opening(self._offset)

@@ -22,7 +22,7 @@ CONNECTED_WITHIN = 30
 """Seconds for all clients to connect."""
 SETTLED_WITHIN = 60
 """Seconds after the last minute for all that is owed to come."""
-SILENCE = 10
+SILENCE = 15
 """Seconds in which nothing comes to clients that are all connected, after which nothing will."""
 REPEATS_WITHIN = 2
 """Seconds after that for what should not come."""
@@ -64,6 +64,7 @@ class Run:
         settings = {'DATABASE_URL': database.url}
         self.servers = [Server(name, plan.program, folder, self.clock, settings) for name in SERVERS]
         self._roads: list[Road] = []
+        self._homes = itertools.cycle(range(len(SERVERS)))
 
     def __enter__(self) -> 'Run':
         """Starts database, servers and clients. Raises DatabaseError, ServerError."""
@@ -94,7 +95,8 @@ class Run:
         for resumes in (True, True, True, True, False, False):
             kind = f'WebSocket, {"recovering" if resumes else "knows no offset"}'
             receiver = self.ledger.receiver(kind, resumes=resumes, ordered=True)
-            self._clients.callback(RawClient(self._road(), receiver, resumes).stop)
+            # Those that know no offset are owed little as it is: only the servers break their connections.
+            self._clients.callback(RawClient(self._road(faulty=resumes), receiver, resumes).stop)
         javascript = find_javascript(self._plan.javascript)
         if javascript is None:
             self.screen.note('Left out: the JavaScript client (needs node, and npm ci in tests/js).')
@@ -116,11 +118,12 @@ class Run:
             asker = Asker(self._road(), name, self.ledger, self.clock, rate, last, seed)
             self._clients.callback(asker.stop)
 
-    def _road(self) -> str:
-        """The url of a new road, the next one to the other server."""
-        road = Road([server.port for server in self.servers], len(self._roads) % len(self.servers))
+    def _road(self, faulty: bool = True) -> str:
+        """The url of a new road, the next one to the other server. The faults spare one that is not `faulty`."""
+        road = Road([server.port for server in self.servers], next(self._homes))
         self._clients.callback(road.close)
-        self._roads.append(road)
+        if faulty:
+            self._roads.append(road)
         return road.url
 
     # -- the run ----------------------------------------------------------------------------------------------------

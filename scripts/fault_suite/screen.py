@@ -1,6 +1,7 @@
 """What the suite shows: on a terminal one line that is rewritten, in a pipe plain lines; and at the end a table."""
 
 import math
+import shutil
 import sys
 import threading
 import time
@@ -43,7 +44,8 @@ class Screen:
 
     def _refresh_on(self) -> None:
         while not self._closed.wait(REFRESH):
-            print(f'{self._erase}{self._status()} | {self._doing}'[:200], end='', file=sys.stderr, flush=True)
+            line = f'{self._status()} | {self._doing}'[: shutil.get_terminal_size().columns - 1]
+            print(f'{self._erase}{line}', end='', file=sys.stderr, flush=True)
 
 
 HEADINGS = ('clients', 'owed', 'delivered', 'lost', 'repeated', 'of which cut off', 'wrong', 'late: half', 'worst')
