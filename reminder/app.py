@@ -23,7 +23,7 @@ from reminder.services.delivery import Delivery
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
 from reminder.web import Web
-from reminder.websocket.broadcast import CatchUp, SocketIOWire
+from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
 
@@ -60,7 +60,7 @@ class Application:
             recovery_window=round(config.recovery_window * 1000),
         )
         self._catch_up = CatchUp()
-        self._delivery = Delivery(self._log, wire, pause=lambda: gevent.sleep(0), wake=self._catch_up.wake)
+        self._delivery = Delivery(self._log, wire, pause=give_turn, wake=self._catch_up.wake)
         punctuality = Punctuality()
         commands = Commands(self._store, self._delivery, punctuality, self._clock.now)
         self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
