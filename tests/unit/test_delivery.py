@@ -261,6 +261,18 @@ class TestBehind:
             services.delivery.step()
         assert [len(reader.reminders) for reader in readers] == [4, 4]
 
+    def test_gets_its_turn_behind_one_that_is_gone_and_one_that_is_not_idle(self, services: Services) -> None:
+        # Given three clients that are behind, of which the first leaves, and the second's connection is full
+        offset = at(services.log.end)
+        services.add(1, time=minute(1))
+        services.pass_to(minute(1))
+        gone, full, reader = (services.join(offset) for _ in range(3))
+        services.delivery.leave(gone)
+        full.idle = False
+        # When all turns are taken / Then the third has had its own
+        services.catch_up()
+        assert [one.reminders for one in (gone, full, reader)] == [[], [], [1]]
+
     def test_waits_again_where_the_store_failed(self, services: Services) -> None:
         # Given a client that is behind, and a store that fails
         offset = at(services.log.end)

@@ -1,6 +1,7 @@
 """Clocks that were wrong: the log that was closed ahead of time is reopened, once, and readers go on."""
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -315,6 +316,29 @@ class TestReopening:
         ahead.catch_up()
         assert early.reminders == [4]
         assert behind.reminders == [2, 4]
+
+    def test_leaves_nobody_an_offset_of_the_old_log(self, services: Services) -> None:
+        # Given a client that is behind, whose page has just been read when the log is reopened
+        services.add(2, 3, 4, time=minute(2))
+        services.pass_to(minute(60))
+        reader = services.join(at(Place.after(BASE)))
+        services.log._pages = type(services.log._pages)()
+        read = services.store.read
+
+        def read_then_reopen(*args: Any) -> Any:
+            events = read(*args)
+            services.now = minute(3) + 10
+            services.delivery.close(minute(3), lambda: services.now)
+            return events
+
+        services.store.read = read_then_reopen  # type: ignore[method-assign]
+        services.delivery.step()
+        services.store.read = read  # type: ignore[method-assign]
+        # When it is its turn again / Then what it gets bears places of the new log only
+        services.catch_up()
+        assert reader.reminders == [2, 3, 4]
+        cursors = [packet for packet in reader.packets if packet.startswith('cursor')]
+        assert {packet.split()[1].split('.')[0] for packet in cursors[1:]} == {f'{2:016x}'}
 
     @pytest.mark.parametrize('missed', [2, 45], ids=['before it', 'beyond it'])
     def test_ends_a_replay_and_says_that_it_is_not_complete(self, services: Services, missed: int) -> None:
