@@ -1,7 +1,7 @@
 """The promise, by thousands of interleavings: what was acked is received, once, in order, whatever fails meanwhile.
 
 What happens in a run stands on a tape of bytes, which hypothesis makes up, and shortens when it finds a fault. They
-are always the same tapes, unless `MODEL_RUNS=100000 pytest -s tests/model` asks for as many new ones.
+are always the same tapes, unless `MODEL_RUNS=100000 pytest -n0 -s tests/model` asks for as many new ones.
 """
 
 import os
