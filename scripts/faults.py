@@ -15,7 +15,7 @@ from fault_suite.databases import DatabaseError, Mongo, Sqlite
 from fault_suite.ledger import ACKED, FAILED, REFUSED, UNANSWERED, Ledger
 from fault_suite.run import Plan, Run
 from fault_suite.screen import table
-from fault_suite.servers import ServerError
+from fault_suite.servers import ServerError, faketime_library
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     mongodb = options.database is not None and not options.database.startswith('sqlite')
-    if options.compressed and (mongodb or not shutil.which('faketime')):
+    if options.compressed and (mongodb or faketime_library() is None):
         parser.error('--compressed needs faketime, and SQLite, as servers follow the clock of a MongoDB')
     if options.database_command and not mongodb:
         parser.error('--database-command starts the MongoDB that --database names')

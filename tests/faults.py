@@ -199,8 +199,8 @@ class ClockedServer(Server):
         pages = Path(f'/proc/{self._process.pid}/statm').read_text().split()[1]
         return int(pages) * resource.getpagesize()
 
-    def _environment(self) -> dict[str, str]:
-        environment = super()._environment()
+    def environment(self) -> dict[str, str]:
+        environment = super().environment()
         self.set_clock(self.now())
         del environment['FAKETIME']
         return environment | {'FAKETIME_TIMESTAMP_FILE': str(self.folder / 'clock'), 'FAKETIME_NO_CACHE': '1'}

@@ -63,12 +63,15 @@ def wall(instant: int) -> str:
 
 @cache
 def _faketime_library() -> str | None:
-    try:
-        ask = ['faketime', '-m', '-f', '+0', 'printenv', 'LD_PRELOAD']
-        answer = subprocess.run(ask, capture_output=True, text=True)
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() or None
+    ask = ['faketime', '-m', '-f', '+0', 'printenv', 'LD_PRELOAD']
+    for _ in range(10):  # it fails where a process of the same number was killed before and left its files
+        try:
+            answer = subprocess.run(ask, capture_output=True, text=True)
+        except FileNotFoundError:
+            return None
+        if answer.stdout.strip():
+            return answer.stdout.strip()
+    return None
 
 
 class Server:
@@ -124,7 +127,7 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, ROOT / 'scripts' / 'run_server.py'],
                 cwd=self.folder,
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -133,7 +136,8 @@ class Server:
             self.wait_for(ready, 200, within)
         return self
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """That of its process, with its settings and its clock."""
         environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
         environment |= {'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1', **self.settings}
         if self._offset:

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 HOST = '127.0.0.1'
@@ -42,7 +43,7 @@ class Clock:
 
     def __init__(self, folder: Path, governs: bool) -> None:
         self._file = folder / 'clock'
-        self._library = _faketime_library()
+        self._library = faketime_library()
         self._governs = governs
         self._set = 0.0
         self._furthest = 0
@@ -106,12 +107,18 @@ class Clock:
         new.replace(self._file)  # in one step, as the servers read it at any time
 
 
-def _faketime_library() -> str | None:
-    try:
-        answer = subprocess.run(['faketime', '-f', '+0', 'printenv', 'LD_PRELOAD'], capture_output=True, text=True)
-    except OSError:
-        return None
-    return answer.stdout.strip() or None
+@cache
+def faketime_library() -> str | None:
+    """The library that `faketime` preloads; None where it is not there."""
+    ask = ['faketime', '-f', '+0', 'printenv', 'LD_PRELOAD']
+    for _ in range(10):  # it fails where a process of the same number was killed before and left its files
+        try:
+            answer = subprocess.run(ask, capture_output=True, text=True)
+        except OSError:
+            return None
+        if answer.stdout.strip():
+            return answer.stdout.strip()
+    return None
 
 
 class Server:

@@ -1,9 +1,7 @@
 """The README's ten-liners, run as they are: they schedule for the next minute and are reminded of it."""
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import clients
-from tests.server import ROOT, Server, missing
+from tests.server import ROOT, Server
 
 
 @pytest.fixture
@@ -37,16 +35,12 @@ class Example:
     """An example as a process that lives by the server's clock."""
 
     def __init__(self, server: Server, *command: str | Path) -> None:
-        if not shutil.which('faketime'):
-            missing('faketime')
-        ahead = server.now() / 1000 - time.time()
         self._output = server.folder / f'{Path(command[-1]).name}.log'
         with self._output.open('wb') as output:
             self._process = subprocess.Popen(
-                ['faketime', '-f', f'{ahead:+.3f}s', *command, server.url],
-                env={**os.environ, 'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'DONT_FAKE_MONOTONIC': '1'},
+                [*command, server.url],
+                env=server.environment(),
                 stdout=output,
-                start_new_session=True,  # faketime and its child, to be ended together
             )
 
     def wait_for(self, pattern: str, within: float = 90) -> re.Match[str]:
@@ -58,7 +52,7 @@ class Example:
         return match
 
     def end(self) -> None:
-        os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.terminate()
         self._process.wait()
 
 
