@@ -54,7 +54,8 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple
         missing('faketime')
     folder = tmp_path_factory.mktemp('faults')
     events = folder / 'events.db'
-    round_ = ('--minutes', '1', '--compressed', '--seed', '1', '--events', '1000')
+    # Two minutes, as the first may begin before a slow machine has asked for much.
+    round_ = ('--minutes', '2', '--compressed', '--seed', '1', '--events', '1000')
     running = {
         'as it is': suite(folder / 'as it is', *round_),
         'doctored': suite(folder / 'doctored', *round_, '--database', f'sqlite:///{events}'),
