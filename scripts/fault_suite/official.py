@@ -55,6 +55,7 @@ class PythonClient:
                 self._client.wait()
             # Its own reconnecting ends with a server's good-bye (a CLOSE packet), and it stays connected, as it thinks,
             # where a connection breaks just as it was made.
+            self._client.shutdown()
             self._receiver.closed()
             self._ended.wait(RETRY)
             self._client = self._make()

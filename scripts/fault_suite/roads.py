@@ -122,10 +122,10 @@ class _Link:
         with suppress(OSError):
             while self._left != 0 and (data := self._server.recv(CHUNK)):
                 self._moving.wait()
-                data = data[: self._left]
-                if self._left is not None:
-                    self._left -= len(data)
-                self._client.sendall(data)
+                left = self._left  # asked once, as `cut` may set it at any time
+                self._client.sendall(data[:left])
+                if left is not None:
+                    self._left = max(0, left - len(data))
         self._end()
 
     def _end(self) -> None:
