@@ -81,6 +81,9 @@ class Server:
     them. `clock` (`'YYYY-MM-DD HH:mm:ss'`, UTC) is what its wall clock shows now; None is real time.
     """
 
+    program = ROOT / 'scripts' / 'run_server.py'
+    """What is run."""
+
     def __init__(self, folder: Path, clock: str | None = None, **settings: str):
         self.folder = folder
         self.port = int(settings.get('PORT') or free_port())
@@ -125,7 +128,7 @@ class Server:
         """Starts the process and returns when a GET of the path `ready` is answered 200 (None: at once)."""
         with self._stdout.open('ab') as stdout, self._stderr.open('ab') as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, ROOT / 'scripts' / 'run_server.py'],
+                [sys.executable, self.program],
                 cwd=self.folder,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -189,6 +192,12 @@ class Server:
         begin = time.monotonic()
         self.signal(how)
         return self.exit_code(), time.monotonic() - begin
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def signal(self, how: signal.Signals) -> None:
         assert self._process is not None

@@ -24,7 +24,8 @@ def frame(first: int, payload: bytes = b'', masked: bool = True) -> bytes:
         head = bytes((first, bit | 127)) + length.to_bytes(8, 'big')
     if not masked:
         return head + payload
-    return head + _MASK + bytes(byte ^ _MASK[place % 4] for place, byte in enumerate(payload))
+    key = (_MASK * (length // 4 + 1))[:length]
+    return head + _MASK + (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(length)
 
 
 def engine_url(url: str, **query: str) -> str:

@@ -1,0 +1,93 @@
+"""Under each attack a well-behaved client notices nothing, and after it nothing is left of it."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import gevent
+import pytest
+
+from tests.hostile import frames
+from tests.hostile.fortress import Canary, Fortress, wait_until
+from tests.hostile.raw import Target
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the system has no /proc, or lacks 127.0.0.2')
+
+SETTINGS = {'PING_INTERVAL': '1', 'PING_TIMEOUT': '1'}
+"""Sessions whose client is gone without a word end soon, so that it can be seen that nothing is left of them."""
+WORST = 250
+"""ms within which a well-behaved client is answered, whatever others do."""
+GROWTH = 60
+"""MiB that attacks may cost."""
+REMAINS = 30
+"""MiB that may remain of all attacks together: what the allocator keeps for the next time."""
+ATTEMPTS = 3
+"""A machine that is busy with something else is late by chance; a server that stalls under an attack always does."""
+
+
+def attacks(*modules: ModuleType) -> list[Callable[[Target], None]]:
+    """The attacks of these modules: their public functions that take nothing but a target."""
+    return [
+        function
+        for module in modules
+        for name, function in vars(module).items()
+        if getattr(function, '__module__', '') == module.__name__
+        and getattr(function, '__annotations__', {}) == {'target': Target, 'return': None}
+    ]
+
+
+@pytest.fixture(scope='module')
+def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
+    """A server that has served before, so that what it makes once is there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with Fortress(tmp_path_factory.mktemp('fortress'), **SETTINGS) as fortress:
+        fortress.start()
+        with Canary(fortress.port):
+            gevent.sleep(0.5)
+        yield fortress
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope='module')
+def calm(fortress: Fortress) -> tuple[float, int, dict[str, int]]:
+    """The memory, the open files and the census before the first attack."""
+    wait_until(lambda: fortress.census()['Session'] == 0, 'the canary is gone')
+    return fortress.memory(), fortress.files(), fortress.census()
+
+
+@pytest.mark.parametrize('attack', attacks(frames), ids=lambda attack: attack.__name__)
+def test_an_attack_harms_nobody(
+    attack: Callable[[Target], None], fortress: Fortress, calm: tuple[float, int, dict[str, int]]
+) -> None:
+    memory, files, census = calm
+    for _ in range(ATTEMPTS):
+        target, canary = Target(fortress.port), Canary(fortress.port)
+        fortress.forget_peak()
+        begin = time.monotonic()
+        try:
+            with canary:
+                attack(target)
+        finally:
+            target.close()
+        seconds, seen = time.monotonic() - begin, canary.report
+        print(f'{attack.__name__:40} {seconds:5.1f} s  {seen}  {fortress.peak() - memory:+.1f} MiB at the peak', end='')
+        wait_until(lambda: fortress.files() <= files, 'descriptors are left')
+        wait_until(lambda: fortress.census()['greenlet'] <= census['greenlet'], 'greenlets are left')
+        print(f', {fortress.memory() - memory:+.1f} after it, {time.monotonic() - begin - seconds:.1f} s later')
+        assert fortress.peak() - memory < GROWTH
+        assert fortress.memory() - memory < REMAINS
+        assert fortress.complaints() == []
+        assert fortress.status('/readyz') == 200
+        assert seen['answered'] == seen['asked'] and seen['refused'] == 0
+        if seen['worst'] < WORST:
+            break
+    assert seen['worst'] < WORST
+
+
+def test_nothing_is_left_of_all_attacks(fortress: Fortress, calm: tuple[float, int, dict[str, int]]) -> None:
+    memory, files, census = calm
+    wait_until(lambda: fortress.census() == census, f'{fortress.census()} is more than {census}')
+    assert fortress.files() == files
