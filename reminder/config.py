@@ -1,5 +1,6 @@
 """The settings: their names, defaults and valid values, read from a mapping of the environment."""
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ _WHOLE_NUMBER = re.compile(r'\d{1,9}', re.ASCII)
 _NUMBER = re.compile(r'\d{1,9}(\.\d{1,9})?', re.ASCII)
 _ORIGIN = re.compile(r'[a-z][a-z0-9+.-]*://[^\s/?#@]+|null')
 
+_SHORTEST_SECRET = 32
+"""Bytes: a key of HS256 has to be at least as long as its hash (RFC 7518 section 3.2)."""
+_PUBLIC_KEY = re.compile(r'-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----')
+
 Default = TypeVar('Default')
 
 
@@ -33,6 +38,9 @@ class Config:
     `database_url` may hold a password: show `database_for_logs` instead. `cors_origins` are let in beside the
     server's own origin, `('*',)` means all. `ping_interval`, `ping_timeout` and `recovery_window` are seconds.
     `retention_days` is None where events are kept for good. `log_level` is a name of the logging module's.
+    `command_rate_limit` is commands a second of one connection, 0 for any number. `trusted_proxies` is how many proxies
+    stand before the server. Tokens are verified with `auth_secret` (HS256) or `auth_public_key` (PEM), and have to name
+    `auth_audience` and `auth_issuer` where these are set; where both keys are None, everybody may do everything.
     `warnings` are what the operator should know of these settings, one line each.
     """
 
@@ -46,6 +54,12 @@ class Config:
     replay_limit: int
     retention_days: int | None
     max_connections: int
+    command_rate_limit: int
+    trusted_proxies: int
+    auth_secret: str | None = field(repr=False)
+    auth_public_key: str | None = field(repr=False)
+    auth_audience: str | None
+    auth_issuer: str | None
     log_level: str
     log_format: str
     warnings: tuple[str, ...]
@@ -57,10 +71,12 @@ class Config:
         Raises `ConfigError` for the first wrong one. Values that may hold a password are not repeated in it.
         """
         settings = _Settings(environ)
+        host = settings.text('HOST') or '127.0.0.1'
         database_url = _database_url(settings)
+        auth_secret, auth_public_key = _auth_keys(settings)
         return cls(
             port=settings.whole_number('PORT', 3000, 0, 65_535),
-            host=settings.text('HOST') or '127.0.0.1',
+            host=host,
             database_url=database_url,
             cors_origins=_cors_origins(settings),
             ping_interval=settings.seconds('PING_INTERVAL', 25, 0.001),
@@ -69,9 +85,15 @@ class Config:
             replay_limit=settings.whole_number('REPLAY_LIMIT', 10_000, 1, 1_000_000),
             retention_days=settings.whole_number('RETENTION_DAYS', None, 1, 36_500),
             max_connections=settings.whole_number('MAX_CONNECTIONS', 20_000, 1, 1_000_000),
+            command_rate_limit=settings.whole_number('COMMAND_RATE_LIMIT', 100, 0, 1_000_000),
+            trusted_proxies=settings.whole_number('TRUSTED_PROXIES', 0, 0, 10),
+            auth_secret=auth_secret,
+            auth_public_key=auth_public_key,
+            auth_audience=settings.text('AUTH_AUDIENCE') or None,
+            auth_issuer=settings.text('AUTH_ISSUER') or None,
             log_level=settings.one_of('LOG_LEVEL', ('info', 'debug', 'warning', 'error', 'critical')).upper(),
             log_format=settings.one_of('LOG_FORMAT', ('text', 'json')),
-            warnings=_warnings(settings, database_url),
+            warnings=_warnings(settings, database_url, host, bool(auth_secret or auth_public_key)),
         )
 
     @property
@@ -174,7 +196,42 @@ def _cors_origins(settings: _Settings) -> tuple[str, ...]:
     return origins
 
 
-def _warnings(settings: _Settings, database_url: str) -> tuple[str, ...]:
+def _auth_keys(settings: _Settings) -> tuple[str | None, str | None]:
+    """The secret and the public key that tokens are verified with: one of them, or none where all are let in."""
+    secret, key = settings.text('AUTH_SECRET'), settings.text('AUTH_PUBLIC_KEY')
+    if secret and key:
+        raise ConfigError('AUTH_SECRET and AUTH_PUBLIC_KEY are both set, but tokens are verified with one of them')
+    if not (secret or key):
+        for name in ('AUTH_AUDIENCE', 'AUTH_ISSUER'):
+            if settings.text(name):
+                raise ConfigError(f'{name} is set, but without AUTH_SECRET or AUTH_PUBLIC_KEY no token is looked at')
+    if secret and '-----BEGIN ' in secret:
+        raise ConfigError('AUTH_SECRET has to be a secret of your own; a public key belongs into AUTH_PUBLIC_KEY')
+    if secret and len(secret.encode(errors='surrogateescape')) < _SHORTEST_SECRET:
+        raise ConfigError(f'AUTH_SECRET has to be at least {_SHORTEST_SECRET} bytes long, as `openssl rand -hex 32` is')
+    key = key.replace('\\n', '\n').strip()  # as files of settings hold what has several lines
+    if key and not _PUBLIC_KEY.fullmatch(key):
+        raise ConfigError(
+            'AUTH_PUBLIC_KEY has to be the text of a public key in PEM form, from -----BEGIN PUBLIC KEY----- to its '
+            'end, with line breaks or \\n between its lines'
+        )
+    return secret or None, key or None
+
+
+def _warnings(settings: _Settings, database_url: str, host: str, authenticates: bool) -> tuple[str, ...]:
+    warnings = []
     if settings.text('DYNO') and database_url.startswith('sqlite:'):
-        return ('events are kept in a file, which on this machine (DYNO is set) is lost each day',)
-    return ()
+        warnings.append('events are kept in a file, which on this machine (DYNO is set) is lost each day')
+    if not authenticates and not _is_loopback(host):
+        warnings.append(
+            f'HOST is {host}: others than this machine get here, and without AUTH_SECRET or AUTH_PUBLIC_KEY they may do '
+            'everything'
+        )
+    return tuple(warnings)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == 'localhost'

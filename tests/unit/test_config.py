@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 from reminder.config import Config
 from reminder.errors import ConfigError
 
+SECRET = 'c2VjcmV0' * 4
+KEY = (
+    '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----'
+)
 NODE = {'DB_HOST': 'localhost', 'DB_PORT': '27017', 'DB_NAME': 'event_schedule'}
 
 
@@ -37,6 +41,12 @@ def test_without_settings_a_server_runs_on_this_machine_alone() -> None:
         'replay_limit': 10_000,
         'retention_days': None,
         'max_connections': 20_000,
+        'command_rate_limit': 100,
+        'trusted_proxies': 0,
+        'auth_secret': None,
+        'auth_public_key': None,
+        'auth_audience': None,
+        'auth_issuer': None,
         'log_level': 'INFO',
         'log_format': 'text',
         'warnings': (),
@@ -48,7 +58,8 @@ def test_an_empty_value_counts_as_unset(empty: str) -> None:
     names = [
         *'PORT HOST DATABASE_URL MONGODB_URI DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_AUTHSOURCE DYNO'.split(),
         *'CORS_ORIGINS PING_INTERVAL PING_TIMEOUT RECOVERY_WINDOW REPLAY_LIMIT RETENTION_DAYS'.split(),
-        *'MAX_CONNECTIONS LOG_LEVEL LOG_FORMAT'.split(),
+        *'MAX_CONNECTIONS COMMAND_RATE_LIMIT TRUSTED_PROXIES LOG_LEVEL LOG_FORMAT'.split(),
+        *'AUTH_SECRET AUTH_PUBLIC_KEY AUTH_AUDIENCE AUTH_ISSUER'.split(),
     ]
     assert Config.from_env(dict.fromkeys(names, empty)) == Config.from_env({})
 
@@ -59,7 +70,7 @@ def test_an_empty_value_counts_as_unset(empty: str) -> None:
         ('PORT', '8080', 'port', 8080),
         ('PORT', '0', 'port', 0),
         ('PORT', ' 65535 ', 'port', 65_535),
-        ('HOST', '::', 'host', '::'),
+        ('HOST', '::1', 'host', '::1'),
         ('PING_INTERVAL', '0.3', 'ping_interval', 0.3),
         ('PING_INTERVAL', '10', 'ping_interval', 10),
         ('PING_TIMEOUT', '0.001', 'ping_timeout', 0.001),
@@ -68,6 +79,14 @@ def test_an_empty_value_counts_as_unset(empty: str) -> None:
         ('REPLAY_LIMIT', '1', 'replay_limit', 1),
         ('RETENTION_DAYS', '30', 'retention_days', 30),
         ('MAX_CONNECTIONS', '1000000', 'max_connections', 1_000_000),
+        ('COMMAND_RATE_LIMIT', '0', 'command_rate_limit', 0),
+        ('COMMAND_RATE_LIMIT', '2500', 'command_rate_limit', 2500),
+        ('TRUSTED_PROXIES', '10', 'trusted_proxies', 10),
+        ('AUTH_SECRET', f' {SECRET} ', 'auth_secret', SECRET),
+        ('AUTH_SECRET', 'ä' * 16, 'auth_secret', 'ä' * 16),
+        ('AUTH_PUBLIC_KEY', KEY, 'auth_public_key', KEY),
+        ('AUTH_PUBLIC_KEY', KEY.replace('\n', '\\n') + '\\n', 'auth_public_key', KEY),
+        ('AUTH_PUBLIC_KEY', KEY.replace('\n', '\r\n'), 'auth_public_key', KEY.replace('\n', '\r\n')),
         ('LOG_LEVEL', 'Debug', 'log_level', 'DEBUG'),
         ('LOG_FORMAT', 'JSON', 'log_format', 'json'),
         ('CORS_ORIGINS', '*', 'cors_origins', ('*',)),
@@ -95,6 +114,8 @@ def test_a_value_is_taken(name: str, value: str, field: str, expected: object) -
         ('REPLAY_LIMIT', '0 -1 none 1000001', 'a whole number from 1 to 1000000'),
         ('RETENTION_DAYS', '0 -1 0.5 forever', 'a whole number from 1 to 36500'),
         ('MAX_CONNECTIONS', '0 -1 many', 'a whole number from 1 to 1000000'),
+        ('COMMAND_RATE_LIMIT', '-1 0.5 100/s unlimited 1000001', 'a whole number from 0 to 1000000'),
+        ('TRUSTED_PROXIES', '-1 11 10.0.0.1 yes', 'a whole number from 0 to 10'),
         ('LOG_LEVEL', 'loud 10', 'one of info, debug, warning, error, critical'),
         ('LOG_FORMAT', 'xml', 'one of text, json'),
         ('CORS_ORIGINS', 'app.example https://app.example/ https://a,* *,* http:// https://a?b', '* or origins'),
@@ -223,6 +244,64 @@ def test_on_a_machine_that_forgets_its_files_an_explicit_file_is_taken_with_a_wa
 @pytest.mark.parametrize('more', [{'DATABASE_URL': 'mongodb://host/db'}, {'MONGODB_URI': 'mongodb://host/db'}, NODE])
 def test_on_a_machine_that_forgets_its_files_mongodb_is_fine(more: dict[str, str]) -> None:
     assert Config.from_env({'DYNO': 'web.1'} | more).warnings == ()
+
+
+class TestAuthentication:
+    def test_a_token_is_verified_with_one_key(self) -> None:
+        error = failure({'AUTH_SECRET': SECRET, 'AUTH_PUBLIC_KEY': KEY})
+        assert error.startswith('AUTH_SECRET and AUTH_PUBLIC_KEY are both set')
+
+    @pytest.mark.parametrize(
+        'secret', ['S3CRET', 'S3CRET-' + 24 * 'x', 'S3CRET-ä' + 22 * 'x', '\udcff' + 30 * 'S3CRET'[:1]]
+    )
+    def test_a_short_secret_is_named_and_not_repeated(self, secret: str) -> None:
+        error = failure({'AUTH_SECRET': secret})
+        assert error.startswith('AUTH_SECRET has to be at least 32 bytes long')
+        assert secret not in error
+
+    @pytest.mark.parametrize(
+        'key',
+        [
+            'S3CRET',
+            '/etc/S3CRET.pem',
+            KEY.replace('PUBLIC', 'S3CRET PRIVATE'),
+            KEY.replace('PUBLIC', 'RSA PUBLIC'),
+            f'{KEY}\n{KEY}',
+            f'S3CRET{KEY}',
+            KEY.replace('-----END PUBLIC KEY-----', ''),
+            KEY.replace('MCow', 'S3CRET\\t'),
+        ],
+    )
+    def test_what_is_no_public_key_is_named_and_not_repeated(self, key: str) -> None:
+        error = failure({'AUTH_PUBLIC_KEY': key})
+        assert error.startswith('AUTH_PUBLIC_KEY has to be the text of a public key in PEM form')
+        assert 'S3CRET' not in error
+
+    def test_what_everybody_may_know_is_no_secret(self) -> None:
+        assert 'belongs into AUTH_PUBLIC_KEY' in failure({'AUTH_SECRET': KEY})
+
+    @pytest.mark.parametrize('name', ['AUTH_AUDIENCE', 'AUTH_ISSUER'])
+    def test_a_claim_that_no_token_is_looked_at_for_is_an_error(self, name: str) -> None:
+        assert failure({name: 'x'}).startswith(f'{name} is set, but without AUTH_SECRET or AUTH_PUBLIC_KEY')
+        config = Config.from_env({name: 'https://id.example/ ', 'AUTH_SECRET': SECRET})
+        assert getattr(config, name.lower()) == 'https://id.example/'
+
+    def test_its_secret_is_never_shown(self) -> None:
+        config = Config.from_env({'AUTH_SECRET': SECRET})
+        assert SECRET not in repr(config)
+        assert SECRET not in str(config)
+
+    @pytest.mark.parametrize('host', ['0.0.0.0', '::', '192.168.1.5', 'reminders.example.com', '128.0.0.1'])
+    def test_a_server_for_others_that_asks_for_no_token_is_warned_of(self, host: str) -> None:
+        (warning,) = Config.from_env({'HOST': host}).warnings
+        assert 'AUTH_SECRET' in warning
+        assert '\n' not in warning
+        for name, value in (('AUTH_SECRET', SECRET), ('AUTH_PUBLIC_KEY', KEY)):
+            assert Config.from_env({'HOST': host, name: value}).warnings == ()
+
+    @pytest.mark.parametrize('host', ['127.0.0.1', '127.8.0.1', '::1', 'localhost'])
+    def test_a_server_for_this_machine_alone_needs_no_token(self, host: str) -> None:
+        assert Config.from_env({'HOST': host}).warnings == ()
 
 
 @pytest.mark.parametrize(
