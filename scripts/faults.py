@@ -2,22 +2,15 @@
 """Runs real servers and clients through faults, and tells from a ledger whether a reminder was lost or repeated."""
 
 import argparse
-import random
-import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-from fault_suite.databases import DatabaseError, Mongo, Sqlite
-from fault_suite.ledger import ACKED, FAILED, REFUSED, UNANSWERED, Ledger
+from fault_suite.program import JAVASCRIPT, SERVER, asks, make_parser, open_database, supervise, whole_number
 from fault_suite.run import Plan, Run
 from fault_suite.screen import table
-from fault_suite.servers import ServerError, faketime_library
-
-ROOT = Path(__file__).parents[1]
+from fault_suite.servers import faketime_library
 
 DESCRIPTION = """\
 Starts two servers on one database, connects clients to them, schedules events for the coming minutes without a pause,
@@ -59,39 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error('--compressed needs faketime, and SQLite, as servers follow the clock of a MongoDB')
     if options.database_command and not mongodb:
         parser.error('--database-command starts the MongoDB that --database names')
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
-    folder = Path(tempfile.mkdtemp(prefix='faults-'))
-    keep = False
-    try:
-        code, keep = _run(options, folder)
-    except DatabaseError as error:
-        print(f'{parser.prog}: {error}', file=sys.stderr)
-        code = 2
-    except ServerError as error:
-        print(f'{parser.prog}: {error}', file=sys.stderr)
-        code, keep = 1, True
-    except KeyboardInterrupt:
-        print(f'{parser.prog}: ended by Ctrl-C', file=sys.stderr)
-        code = 130
-    finally:
-        if keep:
-            print(f'The logs of the servers are in {folder}')
-        else:
-            shutil.rmtree(folder)
-    return code
+    return supervise('faults', partial(_run, options))
 
 
 def _run(options: argparse.Namespace, folder: Path) -> tuple[int, bool]:
     """Returns the exit code, and whether somebody will want to read the logs."""
-    database = _database(options, folder)
+    database = open_database(options.database, folder, options.database_command)
     plan = Plan(
         minutes=options.minutes,
         events=options.events,
         seed=options.seed,
         compressed=options.compressed,
-        program=ROOT / 'scripts' / 'run_server.py',
-        javascript=ROOT / 'tests' / 'js' / 'node_modules',
+        program=SERVER,
+        javascript=JAVASCRIPT,
     )
     with Run(plan, folder, database) as run:
         say = run.screen.note
@@ -108,7 +81,7 @@ def _report(run: Run) -> tuple[int, bool]:
     rows = run.ledger.verdict()
     problems = [*run.problems, *run.ledger.problems, *run.ledger.examples()]
     tracebacks = sum(server.log.read_text(errors='replace').count('Traceback') for server in run.servers)
-    print(_asks(run.ledger), table(rows), *problems, sep='\n')
+    print(asks(run.ledger), table(rows), *problems, sep='\n')
     if tracebacks:
         print(f'{tracebacks} tracebacks in the logs of the servers')
     good = all(row.good for row in rows) and not problems
@@ -116,42 +89,17 @@ def _report(run: Run) -> tuple[int, bool]:
     return (0 if good else 1), not good or tracebacks > 0
 
 
-def _asks(ledger: Ledger) -> str:
-    lines = [
-        f'{ledger.count(ACKED):,} events acked, {ledger.count(REFUSED):,} refused as they came too late, '
-        f'{ledger.count(FAILED):,} failed, {ledger.count(UNANSWERED):,} not answered'
-    ]
-    lines += [f'  failed, {count} times: {error}' for error, count in ledger.failures.items()]
-    phantoms = ledger.refused_yet_delivered()
-    if phantoms:
-        lines.append(f'  {phantoms} of those that were refused reached clients')
-    return '\n'.join(lines)
-
-
-def _database(options: argparse.Namespace, folder: Path) -> Sqlite | Mongo:
-    """The database to use. Raises DatabaseError."""
-    url = options.database
-    if url is None:
-        return Sqlite(folder / 'events.db')
-    if url.startswith('sqlite:///'):
-        return Sqlite(Path(url.removeprefix('sqlite:///')))
-    return Mongo(url, options.database_command)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='faults.py', description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--minutes', type=_count, default=3, metavar='N', help='how many minutes begin (default: 3)')
+    parser = make_parser('faults', DESCRIPTION, EPILOG, seed='the choice of faults')
     parser.add_argument(
-        '--events', type=_count, default=3000, metavar='N', help='events that are asked for a minute (default: 3000)'
+        '--minutes', type=whole_number, default=3, metavar='N', help='how many minutes begin (default: 3)'
     )
     parser.add_argument(
-        '--seed',
-        type=int,
-        default=random.randrange(10**6),
+        '--events',
+        type=whole_number,
+        default=3000,
         metavar='N',
-        help='repeats the choice of faults (default: a random one)',
+        help='events that are asked for a minute (default: 3000)',
     )
     parser.add_argument(
         '--compressed',
@@ -159,34 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         help='set the clock forward after each minute, so that the next one begins within 16 s (needs faketime)',
     )
     parser.add_argument(
-        '--database',
-        type=_url,
-        metavar='URL',
-        help='mongodb://...: a database of a new name in it, dropped afterwards; sqlite:///PATH: a new file, '
-        'which is kept (default: one in a temporary folder)',
-    )
-    parser.add_argument(
         '--database-command',
         metavar='COMMAND',
         help='starts that MongoDB, and stays in the foreground; with it the database goes away by kill -9, too',
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number above 0')
-    return int(text)
-
-
-def _url(text: str) -> str:
-    if not text.startswith(('sqlite:///', 'mongodb://', 'mongodb+srv://')):
-        raise argparse.ArgumentTypeError("it has to begin with 'sqlite:///', 'mongodb://' or 'mongodb+srv://'")
-    return text
-
-
-def _end(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 if __name__ == '__main__':

@@ -133,6 +133,11 @@ class Asker(WebSocketClient):
         super().__init__(url)
         threading.Thread(target=self._ask_on, daemon=True).start()
 
+    def finish(self) -> int:
+        """Asks for nothing more; returns the last minute (ms) that it may have asked for."""
+        self._last = 0
+        return self._clock.next_minute() + MINUTE
+
     def on_connect(self, answer: dict[str, Any]) -> None:
         self._connected.set()
 

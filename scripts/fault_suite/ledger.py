@@ -7,7 +7,7 @@ clock shows them, except where ms is said.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 from typing import Any, NamedTuple
@@ -36,10 +36,12 @@ UNANSWERED, ACKED, REFUSED, FAILED = 'not answered', 'acked', 'refused', 'failed
 
 @dataclass(slots=True)
 class Ask:
-    """A command that asked for an event, and what became of it."""
+    """A command that asked for an event, and what became of it, within `took` seconds of `began` (monotonic)."""
 
     outcome: str = UNANSWERED
     event: Reminder | None = None
+    began: float = field(default_factory=time.monotonic)
+    took: float = math.nan
 
 
 class Receipt(NamedTuple):
@@ -97,7 +99,8 @@ class Receiver:
         self._ledger = ledger
         self._ordered = ordered
         self._spans: list[Span] = []
-        self._connection = 0
+        self.connections = 0
+        """How many it has begun to make."""
         self._from = NOWHERE
 
     @property
@@ -113,7 +116,7 @@ class Receiver:
         """The client connects and says that it has everything up to `offset`."""
         since = parse_offset(offset)
         self._from = (iso(since.place.time), since.place.id) if since else NOWHERE
-        self._connection += 1
+        self.connections += 1
         self.closed()  # the official Python client does not tell of a connection that breaks while it is being made
 
     def opened(self, recovered: bool = True) -> None:
@@ -148,10 +151,10 @@ class Receiver:
         first = self.receipts.get(id)
         in_order = (due, id) > self._from
         if first is None:
-            self.receipts[id] = Receipt(at, self._connection)
+            self.receipts[id] = Receipt(at, self.connections)
             if self._ordered and not in_order:
                 self._find(f'was reminded of {name} after what lies behind it')
-        elif in_order and first.connection < self._connection:
+        elif in_order and first.connection < self.connections:
             self.explained += 1  # the connection broke before the client was told the offset behind it
         else:
             self.unexplained += 1
@@ -169,15 +172,19 @@ class Receiver:
 
     def _example(self, text: str) -> None:
         if len(self.examples) < SHOWN:
-            self.examples.append(f'{self.kind}: connection {self._connection} {text}')
+            self.examples.append(f'{self.kind}: connection {self.connections} {text}')
 
 
 class Ledger:
     """All asks and all receivers."""
 
-    def __init__(self, real: Callable[[int], float]) -> None:
-        """`real` says when (s) an instant (ms) by the servers' clock comes, by this machine's."""
+    def __init__(self, real: Callable[[int], float], foreign: tuple[str, ...] = ()) -> None:
+        """`real` says when (s) an instant (ms) by the servers' clock comes, by this machine's.
+
+        Others ask for events whose names begin with one of `foreign`: they may come, and nobody is owed them.
+        """
         self._real = real
+        self._foreign = foreign
         self._asks: dict[str, Ask] = {}
         self._events: dict[str, Reminder] = {}
         self._receivers: list[Receiver] = []
@@ -201,6 +208,7 @@ class Ledger:
     def answered(self, name: str, answer: Any) -> None:
         """The command that asked for it was answered."""
         ask = self._asks[name]
+        ask.took = time.monotonic() - ask.began
         match answer:
             case {'status': 'success', 'response': dict() as event}:
                 ask.event = event
@@ -223,6 +231,10 @@ class Ledger:
     def count(self, outcome: str) -> int:
         """How many asks ended so, so far."""
         return sum(ask.outcome == outcome for ask in list(self._asks.values()))
+
+    def answer_times(self) -> list[float]:
+        """How long (s) each answer so far was waited for."""
+        return [ask.took for ask in list(self._asks.values()) if ask.outcome != UNANSWERED]
 
     def due_at(self, minute: int) -> int:
         """How many acked events are due at a minute (ms)."""
@@ -307,7 +319,10 @@ class Ledger:
 
     def _strangers(self, receiver: Receiver) -> int:
         """How many events a client was reminded of that nobody had asked for."""
-        return sum(event['name'] not in self._asks for event in self._of(list(receiver.receipts)))
+        return sum(
+            event['name'] not in self._asks and not event['name'].startswith(self._foreign)
+            for event in self._of(list(receiver.receipts))
+        )
 
     def _of(self, ids: Iterable[str]) -> Iterator[Reminder]:
         return (self._events[id] for id in ids)

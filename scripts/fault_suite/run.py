@@ -131,7 +131,7 @@ class Run:
     def drive(self) -> None:
         """Runs all minutes and waits for what is owed. Raises ServerError where a server cannot be started again."""
         if self._plan.compressed:
-            self._compress()
+            self.clock.hasten(COMPRESSED)
         last = self.clock.next_minute() + (self._plan.minutes - 1) * MINUTE
         self._introduce_askers(last)
         faults = Faults(
@@ -155,7 +155,7 @@ class Run:
                 self._do(moment.fault, MINUTE / 1000)
                 _sleep_until(begins + self._random.uniform(*PAUSES))
             if self._plan.compressed and self.clock.now() >= minute:
-                self._compress()
+                self.clock.hasten(COMPRESSED)
         self._settle()
 
     def _do(self, fault: Fault, room: float) -> None:
@@ -174,12 +174,6 @@ class Run:
         """All faults in one order, then in another one, and so on."""
         while True:
             yield from self._random.sample(faults, len(faults))
-
-    def _compress(self) -> None:
-        """Sets the clock forward, so that the next minute begins soon. Nothing is due in between."""
-        left = (self.clock.next_minute() - self.clock.now()) / 1000
-        if left > COMPRESSED:
-            self.clock.step(left - COMPRESSED)
 
     def _settle(self) -> None:
         """Waits for what is owed, and a moment for what is not; ends the servers in good order."""

@@ -77,6 +77,12 @@ class Clock:
         if self._governs:
             self._offsets.append((time.time(), self._offsets[-1][1] + seconds))
 
+    def hasten(self, seconds: float) -> None:
+        """Sets it forward, so that the next minute begins within `seconds`."""
+        left = (self.next_minute() - self.now()) / 1000
+        if left > seconds:
+            self.step(left - seconds)
+
     def real(self, instant: int) -> float:
         """When (s), by this machine's clock, this one reaches `instant` (ms) for the first time."""
         reached = 0.0
@@ -133,6 +139,12 @@ class Server:
         self._clock = clock
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, once it was started."""
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         """Starts the process; does not wait for it."""
