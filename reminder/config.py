@@ -224,8 +224,8 @@ def _warnings(settings: _Settings, database_url: str, host: str, authenticates: 
         warnings.append('events are kept in a file, which on this machine (DYNO is set) is lost each day')
     if not authenticates and not _is_loopback(host):
         warnings.append(
-            f'HOST is {host}: others than this machine get here, and without AUTH_SECRET or AUTH_PUBLIC_KEY they may do '
-            'everything'
+            f'HOST is {host!r}: others than this machine get here, and without AUTH_SECRET or AUTH_PUBLIC_KEY they may '
+            'do everything'
         )
     return tuple(warnings)
 
