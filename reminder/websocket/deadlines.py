@@ -52,8 +52,12 @@ class Deadlines:
             now = time.monotonic()
             for queue in list(self._queues.values()):
                 while queue and queue[0][0] <= now:
-                    _, function, args = queue.popleft()
-                    try:
-                        function(*args)
-                    except Exception:
-                        logger.exception('a deadline failed')
+                    _call(*queue.popleft()[1:])
+
+
+def _call(function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """Its arguments, which may be of a session, end with it: `_run` would keep them until the next deadline."""
+    try:
+        function(*args)
+    except Exception:
+        logger.exception('a deadline failed')

@@ -17,6 +17,7 @@ import engineio
 import gevent
 from engineio import packet as eio_packet
 
+from reminder.websocket.addresses import Shares, client_address
 from reminder.websocket.deadlines import Deadlines
 from reminder.websocket.session import MAX_POST, Probe, Refused, Session
 from reminder.websocket.workers import Workers
@@ -52,11 +53,25 @@ _DEFAULT_PORT = re.compile(r':(80|443)$')
 class Engine(engineio.Server):  # type: ignore[misc]
     """The Engine.IO server: handshakes, requests, and the sessions by their ids."""
 
-    def __init__(self, *, max_connections: int, origins: Sequence[str], **options: Any) -> None:
-        """`origins`: other origins than the server's own whose pages may connect; '*' among them means any."""
+    def __init__(
+        self,
+        *,
+        max_connections: int,
+        trusted_proxies: int,
+        rate_limit: int,
+        origins: Sequence[str],
+        **options: Any,
+    ) -> None:
+        """`trusted_proxies` before us set `X-Forwarded-For`. `rate_limit`: messages of one session that are handled in
+        a second; 0 for any number. `origins`: other origins than the server's own whose pages may connect; '*' among
+        them means any.
+        """
         super().__init__(async_mode='gevent', monitor_clients=False, **options)
         self.sockets: dict[str, Session]
-        self.max_connections = max_connections
+        self.trusted_proxies = trusted_proxies
+        self.rate_limit = rate_limit
+        self.shares = Shares(max_connections)
+        """Who has how many of the sessions."""
         self.origins = frozenset(origins)
         self.deadlines = Deadlines()
         self.workers = Workers()
@@ -99,7 +114,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
         if upgrade != (transport == 'websocket'):
             return _error('request')
         if sid is None:
-            return _error('full') if len(self.sockets) >= self.max_connections or self.stopping else None
+            has_room = self.shares.has_room(client_address(environ, self.trusted_proxies))
+            return None if has_room and not self.stopping else _error('full')
         session = self.sockets.get(sid)
         if session is None:
             return _error('session')
@@ -126,10 +142,11 @@ class Engine(engineio.Server):  # type: ignore[misc]
             return _error(str(error))
 
     def _create(self, environ: dict[str, Any]) -> Session:
-        session = Session(self, self.generate_id())
+        session = Session(self, self.generate_id(), client_address(environ, self.trusted_proxies))
         self.sockets[session.sid] = session
+        self.shares.take(session.address)
         # Kept for as long as the connection: only what is asked for later, as a whole environ weighs 10 KiB.
-        self.handlers['connect'](session.sid, {'REMOTE_ADDR': environ.get('REMOTE_ADDR', '')})
+        self.handlers['connect'](session.sid, {'REMOTE_ADDR': session.address})
         self.deadlines.after(self.ping_interval, self.ping, session.sid)
         self.deadlines.after(self.ping_interval + self.ping_timeout, self.check_established, session.sid)
         return session
@@ -196,6 +213,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
     def forget(self, session: Session, reason: str) -> None:
         """Lets go of a session that has ended."""
         self.sockets.pop(session.sid, None)
+        self.shares.give_back(session.address)
         self.handlers['disconnect'](session.sid, reason)
 
     def drain(self, timeout: float) -> None:
@@ -236,15 +254,22 @@ class Engine(engineio.Server):  # type: ignore[misc]
         if sid in self.sockets and not self.sockets[sid].established:
             self.sockets[sid].close(reason=self.reason.TRANSPORT_ERROR)
 
+    def go_on(self, sid: str) -> None:
+        """A session that was over its rate may have messages handled again."""
+        if sid in self.sockets:
+            self.sockets[sid].go_on()
+
 
 def _body(environ: dict[str, Any]) -> bytes:
-    """The body of a POST. Raises Refused for one that is too large, or whose length is no number."""
+    """The body of a POST. Raises Refused for one that is too large, or breaks off, or whose length is no number."""
     length = environ.get('CONTENT_LENGTH') or '0'
     if not length.isdecimal():
         raise Refused('request')
     if int(length) > MAX_POST:
         raise Refused('size')
     body: bytes = environ['wsgi.input'].read(int(length))
+    if len(body) < int(length):
+        raise Refused('request')
     return body
 
 

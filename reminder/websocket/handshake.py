@@ -1,4 +1,4 @@
-"""How a WebSocket begins, and how its socket gets out of pywsgi.
+"""How a connection begins: what it wants, and who serves it.
 
 Most handshakes are plain: the whole request is there when the connection is first looked at. These are answered in the
 hub, without a greenlet, an environ or a handler. Whatever is not plain goes to pywsgi and gevent-websocket with not a
@@ -7,104 +7,33 @@ byte of it consumed, who serve it or say what is wrong with it; a WebSocket of t
 
 import base64
 import hashlib
-import logging
 import re
 import socket
-from collections.abc import Callable
 from typing import Any
 
-from gevent import monkey
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 from gevent.socket import socket as GeventSocket
-from geventwebsocket.handler import WebSocketHandler
 
+from reminder.websocket.addresses import Shares
 from reminder.websocket.engine import Engine
-
-logger = logging.getLogger(__name__)
+from reminder.websocket.handler import KEY, SILENCE, Handler, raw
 
 PATH = '/socket.io/'
 MAX_HEAD = 8_192
 """Bytes of a request that are looked at in the hub."""
-SILENCE = 10.0
-"""Seconds that a new connection may say nothing."""
+VISITORS = 2
+"""HTTP connections for each session: a polling client has one that waits, and one to send by."""
 
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 _REQUEST = re.compile(rb'GET /socket\.io/\?([!-~]*) HTTP/1\.1\r\n', re.ASCII)
-_KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
+_PASSED_ON = (('HTTP_HOST', b'host'), ('HTTP_ORIGIN', b'origin'), ('HTTP_X_FORWARDED_FOR', b'x-forwarded-for'))
 _HEADER = re.compile(rb'([!#$%&\'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)\r\n')
-
-_RawSocket = monkey.get_original('socket', 'socket')
-
-
-def _raw(sock: Any) -> Any:
-    """gevent's socket as a plain one that does not block; gevent's own is left without a descriptor."""
-    raw = _RawSocket(fileno=sock.detach())
-    raw.setblocking(False)
-    return raw
 
 
 def _accept(key: bytes) -> bytes:
     """The answer to `Sec-WebSocket-Key` (RFC 6455 section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-
-
-class Handler(WebSocketHandler):  # type: ignore[misc]
-    """pywsgi's and gevent-websocket's handler, which hands a WebSocket's socket over instead of serving it."""
-
-    socket: Any
-    websocket: Any
-
-    def run_websocket(self) -> None:
-        """Calls the application with the raw socket and what was read ahead, as `environ['wsgi.websocket']`."""
-        sock = self.socket
-        self.socket = None
-        sock.settimeout(0)  # so that peek() cannot wait
-        buffered = self.rfile.peek()
-        raw = _raw(sock)
-        # gevent-websocket would send a CLOSE when its own object is collected.
-        self.websocket.closed = True
-        self.websocket = None
-        self.environ['wsgi.websocket'] = (raw, buffered)
-        try:
-            self.application(self.environ, _no_response)
-        except BaseException:
-            raw.close()
-            raise
-
-    def handle(self) -> None:
-        """Serves a connection until it ends. That its client is gone is nobody's error; others belong into the log."""
-        try:
-            super().handle()
-        except OSError:
-            pass
-        except Exception:
-            logger.exception('a connection could not be served')
-
-    def read_request(self, raw_requestline: str) -> Any:
-        """Parses the request's head. A ValueError means that it is no HTTP, and is not worth a traceback."""
-        try:
-            return super().read_request(raw_requestline)
-        except (OSError, IndexError) as error:
-            raise ValueError('unreadable request') from error
-
-    def log_request(self) -> None:
-        """Polls are not worth a line each."""
-
-    def log_error(self, msg: str, *args: Any) -> None:
-        """What a client did wrong, with bytes that it chose, is for debugging alone."""
-        logger.debug(msg, *args)
-
-    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
-        """Answers 500 for an error of ours, and logs it; the library would print it past the log."""
-        if not isinstance(v, OSError | ValueError):  # a body that breaks off, or is no body
-            logger.error('a request could not be answered', exc_info=(t, v, tb))
-        self._send_error_response_if_possible(500)
-
-
-def _no_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
-    """The response was sent with the handshake."""
-    return lambda data: None
 
 
 class Server(WSGIServer):  # type: ignore[misc]
@@ -114,6 +43,8 @@ class Server(WSGIServer):  # type: ignore[misc]
         # A pool, as only one is waited for, and ended, when the server stops.
         super().__init__(*arguments, handler_class=Handler, spawn=Pool(), **options)
         self.engine = engine
+        self.visitors = Shares(VISITORS * engine.shares.total)
+        """Who has how many connections that are no WebSocket, or not yet."""
         self.pre_start_hook = self._keep_http
         self.silent: set[Greeting] = set()
         """New connections that have not said anything yet, for at most SILENCE."""
@@ -126,7 +57,11 @@ class Server(WSGIServer):  # type: ignore[misc]
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Takes a new connection. gevent's own would spawn a greenlet that waits for the request."""
-        Greeting(self, sock, address)
+        if self.visitors.has_room(self._peer(address)):
+            self.visitors.take(self._peer(address))
+            Greeting(self, sock, address)
+        else:
+            sock.close()
 
     def close(self) -> None:
         """Stops listening, and lets go of connections that have not said anything yet."""
@@ -134,9 +69,22 @@ class Server(WSGIServer):  # type: ignore[misc]
         for greeting in list(self.silent):
             greeting.end()
 
+    def leave(self, address: Any) -> None:
+        """A connection has ended, or become a WebSocket."""
+        self.visitors.give_back(self._peer(address))
+
     def serve(self, sock: Any, address: Any) -> None:
         """Leaves a connection to pywsgi."""
         super().do_handle(sock, address)
+
+    def do_close(self, sock: Any, *address: Any) -> None:
+        """Called when pywsgi has done with a connection."""
+        super().do_close(sock, *address)
+        self.leave(*address)
+
+    def _peer(self, address: Any) -> str:
+        """Whose share a connection is counted under; behind a proxy it is the proxy that limits them."""
+        return str(address[0]) if isinstance(address, tuple) and not self.engine.trusted_proxies else ''
 
     def _keep_http(self, handler: Any) -> bool:
         """gevent-websocket's hook: whether a request is answered by HTTP, as it is no upgrade or will be refused.
@@ -150,7 +98,7 @@ class Server(WSGIServer):  # type: ignore[misc]
             and 'upgrade' in environ.get('HTTP_CONNECTION', '').lower()
             and environ['SERVER_PROTOCOL'] == 'HTTP/1.1'
             and environ.get('HTTP_SEC_WEBSOCKET_VERSION') == '13'
-            and _KEY.fullmatch(environ.get('HTTP_SEC_WEBSOCKET_KEY', '').encode('latin-1'))
+            and KEY.fullmatch(environ.get('HTTP_SEC_WEBSOCKET_KEY', '').encode('latin-1'))
             and self.engine.refusal(environ) is None
         )
 
@@ -160,7 +108,7 @@ class Greeting:
 
     def __init__(self, server: Server, sock: Any, address: Any) -> None:
         self._server = server
-        self._sock = _raw(sock)
+        self._sock = raw(sock)
         self._address = address
         self._watcher: Any = None
         self._look()
@@ -175,6 +123,7 @@ class Greeting:
         sock = self._release()
         if sock is not None:
             sock.close()
+            self._server.leave(self._address)
 
     def _release(self) -> Any:
         """The socket, for somebody else to use; None where that has happened."""
@@ -203,6 +152,7 @@ class Greeting:
         if environ is None or self._server.engine.refusal(environ) is not None:
             self._server.serve(GeventSocket(fileno=sock.detach()), self._address)
             return
+        self._server.leave(self._address)
         try:
             sock.recv(length)
             sock.send(_RESPONSE % _accept(key))
@@ -236,7 +186,7 @@ def _parse(head: bytes) -> tuple[dict[str, Any] | None, bytes, int]:
         headers.get(b'upgrade', b'').lower() != b'websocket'
         or b'upgrade' not in headers.get(b'connection', b'').lower()
         or headers.get(b'sec-websocket-version') != b'13'
-        or not _KEY.fullmatch(key)
+        or not KEY.fullmatch(key)
     ):
         return None, b'', 0
     environ = {
@@ -245,7 +195,7 @@ def _parse(head: bytes) -> tuple[dict[str, Any] | None, bytes, int]:
         'QUERY_STRING': request[1].decode(),
         'HTTP_UPGRADE': 'websocket',
     }
-    for variable, name in (('HTTP_HOST', b'host'), ('HTTP_ORIGIN', b'origin')):
+    for variable, name in _PASSED_ON:
         if name in headers:
             environ[variable] = headers[name].decode('latin-1')
     return environ, key, end + 4

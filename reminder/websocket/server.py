@@ -21,12 +21,18 @@ from reminder.commands import Commands
 from reminder.config import Config
 from reminder.errors import InvalidInput, StoreUnavailable
 from reminder.services.delivery import Delivery
+from reminder.services.identity import LISTEN, Identity
 from reminder.services.log import Log
+from reminder.services.tokens import Tokens
 from reminder.websocket import recovery
 from reminder.websocket.broadcast import Connection
 from reminder.websocket.engine import Engine
+from reminder.websocket.session import Session
 
 logger = logging.getLogger(__name__)
+
+EXPIRY_CHECK = 1.0
+"""Seconds between two looks for connections whose tokens have expired."""
 
 _HEAD = re.compile(r'(?:([0-4])|([56])([0-9]{1,3})-)(?:(/[^,]*)(?:,|$))?([0-9]{0,20})', re.ASCII)
 _RESERVED = {'connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener'}
@@ -117,6 +123,8 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             ping_interval=config.ping_interval,
             ping_timeout=config.ping_timeout,
             max_connections=config.max_connections,
+            trusted_proxies=config.trusted_proxies,
+            rate_limit=config.command_rate_limit,
             origins=config.cors_origins,
         )
         self.eio: Engine
@@ -124,7 +132,12 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         self._log = log
         self._delivery = delivery
         self._now = now
+        self._tokens = Tokens(config)
+        self._identities: dict[str, Identity] = {}
+        self._expiring: dict[Session, int] = {}
+        """When (ms, UTC) sessions end, where they do by themselves."""
         self._connections: dict[str, Connection] = {}
+        """Those who get reminders."""
         self._attachments: dict[str, int] = {}
         """How many attachments a session has announced and not sent yet, where any."""
         self.eio.on('message', self._receive)
@@ -136,7 +149,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
 
     def _command(self, sid: str, *arguments: Any) -> dict[str, Any]:
         """Answers a command, whatever and however many arguments it came with."""
-        return self._commands.run(arguments[0] if arguments else None)
+        return self._commands.run(arguments[0] if arguments else None, self._identities[sid])
 
     def _receive(self, eio_sid: str, message: str | None) -> None:
         """Takes a Socket.IO packet; None is an attachment. Raises ValueError for one that ends the session."""
@@ -167,7 +180,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             self._attachments[eio_sid] = count
 
     def _join(self, eio_sid: str, packet: Packet) -> None:
-        """Answers CONNECT and gives the connection its place in the log."""
+        """Answers CONNECT, and gives a connection that may listen its place in the log."""
         session = self.eio.sockets.get(eio_sid)
         if session is None:
             return
@@ -175,7 +188,8 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             self._refuse(eio_sid, packet.namespace, 'Invalid namespace')
             return
         try:
-            start, pid = recovery.start(self._log, packet.data, self._now())
+            identity = self._tokens.identify((packet.data or {}).get('token'), self._now())
+            start = recovery.start(self._log, packet.data, self._now()) if LISTEN in identity.scopes else None
         except InvalidInput as error:
             self._refuse(eio_sid, packet.namespace, str(error))
             return
@@ -186,11 +200,26 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         if session.closed:
             return
         sid = self.manager.connect(eio_sid, packet.namespace)
-        self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT, {'sid': sid, 'pid': pid}))
-        connection = self._connections[sid] = Connection(session)
-        session.on_idle = partial(self._delivery.ready, connection)
-        session.established = True
-        self._delivery.join(connection, start)
+        self._identities[sid] = identity
+        if identity.expires is not None:
+            self._expire_at(session, identity.expires)
+        XXX
+
+    def _expire_at(self, session: Session, instant: int) -> None:
+        if not self._expiring:
+            self.eio.deadlines.after(EXPIRY_CHECK, self._end_expired)
+        self._expiring[session] = instant
+
+    def _end_expired(self) -> None:
+        """Ends the sessions whose tokens have expired by the wall clock, however that was set meanwhile.
+
+        They are closed as a network would close them: clients come back, with a new token if they have one.
+        """
+        now = self._now()
+        for session in [session for session, instant in self._expiring.items() if instant <= now]:
+            session.close(reason=self.reason.TRANSPORT_ERROR)
+        if self._expiring:
+            self.eio.deadlines.after(EXPIRY_CHECK, self._end_expired)
 
     def _refuse(self, eio_sid: str, namespace: str, message: str) -> None:
         self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT_ERROR, {'message': message}, namespace))

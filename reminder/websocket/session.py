@@ -7,6 +7,7 @@ server class needs keeps its form: `sid`, `send`, `close`, `session`, and the fl
 
 import logging
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ MAX_INBOX = 512
 may go beyond."""
 MAX_OUTBOX = 262_144
 """Bytes that a client has not taken, above which nothing more is read from it or handled."""
+BURST = 10.0
+"""Seconds' worth of messages that a client may be ahead of the rate limit."""
+RATE_STEP = 0.05
+"""Seconds after which one that is beyond that is looked at again."""
 UPGRADE_TIMEOUT = 10.0
 """Seconds between a probe and the packet that ends the upgrade."""
 
@@ -52,10 +57,11 @@ class Malformed(Exception):
 class Session(engineio.socket.Socket):  # type: ignore[misc]
     """One Engine.IO session: its transport, its heartbeat, and the messages that wait to be handled."""
 
-    def __init__(self, server: 'Engine', sid: str) -> None:
+    def __init__(self, server: 'Engine', sid: str, address: str) -> None:
         # The base class's own queue and timestamps are what this class does without.
         self.server = server
         self.sid = sid
+        self.address = address
         self.connected = True
         self.upgrading = self.upgraded = self.closing = self.closed = False
         self.session: dict[str, Any] = {}
@@ -68,6 +74,10 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._inbox: deque[str | None] = deque()
         self._running = 0
         self._paused = False
+        self._allowed_until = 0.0
+        """Until when (monotonic) the messages that were handled would have taken at just the rate limit."""
+        self._slowed = False
+        """Whether messages wait because of the rate limit."""
         self._room = Event()
         """Set while more is read from the client, for POSTs to wait for."""
         self._room.set()
@@ -190,13 +200,32 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
     def _work(self) -> None:
         """Handles messages until none waits, or their answers are not taken."""
         try:
-            while self._inbox and not self.closed and not self._full:
+            while self._inbox and not self.closed and not self._full and self._within_rate():
                 message = self._inbox.popleft()
                 self._control_flow()
                 self.server.handle_message(self, message)
         finally:
             self._running -= 1
             self._control_flow()
+
+    def _within_rate(self) -> bool:
+        """Counts one more message, unless the client is too far ahead of the rate limit; it goes on later then."""
+        rate = self.server.rate_limit
+        if not rate:
+            return True
+        now = time.monotonic()
+        if self._allowed_until > now + BURST:
+            if not self._slowed:
+                self._slowed = True
+                self.server.deadlines.after(RATE_STEP, self.server.go_on, self.sid)
+            return False
+        self._allowed_until = max(self._allowed_until, now) + 1 / rate
+        return True
+
+    def go_on(self) -> None:
+        """Has messages handled again that were over the rate limit."""
+        self._slowed = False
+        self._control_flow()
 
     @property
     def _full(self) -> bool:
@@ -207,7 +236,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Has one more message handled at the same time, if the window allows and the client takes its answers; stops
         reading from one that does not, or that is ahead of its own commands."""
         full = self._full
-        if self._inbox and not full and self._running < (WINDOW if self.established else 1):
+        if self._inbox and not (full or self._slowed) and self._running < (WINDOW if self.established else 1):
             self._running += 1
             self.server.workers.run(self._work)
         paused = full or len(self._inbox) > MAX_INBOX

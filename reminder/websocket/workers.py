@@ -42,4 +42,5 @@ class Workers:
             if self._closed or len(self._idle) >= MAX_IDLE:
                 return
             self._idle.append(worker)
+            del function  # whose session would be kept else until this worker is needed again
             function = hub.switch()

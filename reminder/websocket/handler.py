@@ -1,0 +1,201 @@
+"""HTTP requests, on pywsgi's and gevent-websocket's handler: each in time, and a WebSocket's socket let go.
+
+What is overridden and why. The libraries wait for ever for what a client has begun to send and to take; they take
+headers of any size; they print what goes wrong past the log. `_discard` and `socket` are what pywsgi itself uses.
+"""
+
+import http.client
+import logging
+import re
+import socket
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from gevent import monkey
+from geventwebsocket.handler import WebSocketHandler
+
+from reminder.websocket.session import MAX_POST
+
+logger = logging.getLogger(__name__)
+
+SILENCE = 10.0
+"""Seconds that a new connection may say nothing, or take for the head of its request."""
+IDLE = 60.0
+"""Seconds between two requests of a connection. More than between a polling client's pongs, each of which is a POST."""
+TRANSFER = 30.0
+"""Seconds for the body of a request, or for an answer to be taken."""
+MAX_HEADERS = 16_384
+"""Bytes of a request's headers."""
+
+KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
+"""What `Sec-WebSocket-Key` has to be (RFC 6455 section 4.1)."""
+
+_RawSocket = monkey.get_original('socket', 'socket')
+
+
+def raw(sock: Any) -> Any:
+    """gevent's socket as a plain one that does not block; gevent's own is left without a descriptor."""
+    raw = _RawSocket(fileno=sock.detach())
+    raw.setblocking(False)
+    return raw
+
+
+class Handler(WebSocketHandler):  # type: ignore[misc]
+    """pywsgi's and gevent-websocket's handler, which hands a WebSocket's socket over instead of serving it.
+
+    Nothing that a client does may take for ever: what it sends and takes has to be done with in time, however little
+    of it comes at a time.
+    """
+
+    socket: Any
+    websocket: Any
+    rfile: Any
+    wsgi_input: Any
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._step = 0
+        """Changes with whatever is waited for, so that a deadline knows whether it still is."""
+        self._patience = SILENCE
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Ends the connection if what is done takes longer than that."""
+        self._step = step = self._step + 1
+        # By a weak reference, as a deadline cannot be cancelled and would keep what has long ended.
+        self.server.engine.deadlines.after(seconds, _end_if_still, weakref.ref(self), step)
+        try:
+            yield
+        finally:
+            self._step += 1
+
+    def end_if_still(self, step: int) -> None:
+        """Ends the connection if what it did at that step is not done yet."""
+        sock = getattr(self, 'socket', None)  # pywsgi takes the attribute away at the end
+        if sock is not None and step == self._step:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # who reads gets the end, who writes an error
+
+    def handle_one_request(self) -> Any:
+        """Serves one request of the connection."""
+        result = super().handle_one_request()
+        self._patience = IDLE
+        return result
+
+    def read_requestline(self) -> Any:
+        """Waits for the next request."""
+        with self.within(self._patience):
+            return super().read_requestline()
+
+    def get_environ(self) -> Any:
+        """The request's environ, whose body takes its time from this handler."""
+        environ = super().get_environ()
+        body = Body(self.wsgi_input, self)
+        if environ['wsgi.input'] is self.wsgi_input:
+            environ['wsgi.input'] = body
+        self.wsgi_input = body
+        return environ
+
+    def write(self, data: bytes) -> None:
+        """Writes a part of the answer."""
+        with self.within(TRANSFER):
+            super().write(data)
+
+    def run_websocket(self) -> None:
+        """Calls the application with the raw socket and what was read ahead, as `environ['wsgi.websocket']`."""
+        sock = self.socket
+        self.socket = None
+        sock.settimeout(0)  # so that peek() cannot wait
+        buffered = self.rfile.peek()
+        plain = raw(sock)
+        # gevent-websocket would send a CLOSE when its own object is collected.
+        self.websocket.closed = True
+        self.websocket = None
+        self.environ['wsgi.websocket'] = (plain, buffered)
+        try:
+            self.application(self.environ, _no_response)
+        except BaseException:
+            plain.close()
+            raise
+
+    def handle(self) -> None:
+        """Serves a connection until it ends. That its client is gone is nobody's error; others belong into the log."""
+        try:
+            super().handle()
+        except OSError:
+            pass
+        except Exception:
+            logger.exception('a connection could not be served')
+
+    def read_request(self, raw_requestline: str) -> Any:
+        """Parses the request's head. A ValueError means that it is no HTTP, and is not worth a traceback."""
+        rfile, self.rfile = self.rfile, Headers(self.rfile)
+        try:
+            with self.within(SILENCE):
+                return super().read_request(raw_requestline)
+        except (OSError, IndexError, http.client.HTTPException) as error:
+            raise ValueError('unreadable request') from error
+        finally:
+            self.rfile = rfile
+
+    def log_request(self) -> None:
+        """Polls are not worth a line each."""
+
+    def log_error(self, msg: str, *args: Any) -> None:
+        """What a client did wrong, with bytes that it chose, is for debugging alone."""
+        logger.debug(msg, *args)
+
+    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
+        """Answers 500 for an error of ours, and logs it; the library would print it past the log."""
+        if not isinstance(v, OSError | ValueError):  # a body that breaks off, or is no body
+            logger.error('a request could not be answered', exc_info=(t, v, tb))
+        self._send_error_response_if_possible(500)
+
+
+def _end_if_still(reference: 'weakref.ref[Handler]', step: int) -> None:
+    handler = reference()
+    if handler is not None:
+        handler.end_if_still(step)
+
+
+class Headers:
+    """The lines of a request's headers, of which the library would take 6 MB."""
+
+    def __init__(self, rfile: Any) -> None:
+        self._rfile = rfile
+        self._left = MAX_HEADERS
+
+    def readline(self, limit: int) -> bytes:
+        """One line. Raises ValueError where there have been too many bytes."""
+        line: bytes = self._rfile.readline(min(limit, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise ValueError('headers too large')
+        return line
+
+
+class Body:
+    """A request's body, which has to come in time."""
+
+    def __init__(self, body: Any, handler: Handler) -> None:
+        self._body = body
+        self._handler = handler
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; fewer where the body ends, breaks off or does not come in time."""
+        with self._handler.within(TRANSFER):
+            return self._body.read(size)  # type: ignore[no-any-return]
+
+    def _discard(self) -> None:
+        """Called by the library after the answer: a client has to get rid of its body before it reads that. What is
+        larger than any body that is taken ends the connection."""
+        read = self.read(MAX_POST)
+        if len(read) == MAX_POST:
+            self._handler.close_connection = True
+
+
+def _no_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+    """The response was sent with the handshake."""
+    return lambda data: None

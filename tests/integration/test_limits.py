@@ -1,0 +1,257 @@
+"""Limits of time, rate and number: what is too slow, too fast or too much harms nobody."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import gevent
+import pytest
+import requests
+
+from reminder.websocket import handler, handshake, session
+from tests.engine import Host, hosts, wait_for
+from tests.wire import Polling, WebSocket, engine_url
+
+LIMIT = 0.4
+"""What is set as the limit that a test looks at (s); the others stay far beyond it."""
+HEAD = b'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n'
+
+Start = Callable[..., Host]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with hosts() as start:
+        yield start
+
+
+class Raw:
+    """A connection on which a request is sent bit by bit."""
+
+    def __init__(self, host: Host) -> None:
+        self._socket = socket.create_connection(host.address, timeout=5)
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def drip(self, data: bytes, every: float = LIMIT / 8) -> float:
+        """Sends `data` again and again until the server has had enough; returns how long (s) that took."""
+        begun = time.monotonic()
+        try:
+            while time.monotonic() - begun < 5:
+                self.send(data)
+                gevent.sleep(every)
+        except OSError:
+            return time.monotonic() - begun
+        raise AssertionError('the server takes it for ever')
+
+    def lasts(self) -> float:
+        """How long (s) it is until the server closes the connection; what comes before is thrown away."""
+        begun = time.monotonic()
+        try:
+            while self._socket.recv(65_536):
+                pass
+        except ConnectionError:
+            pass
+        return time.monotonic() - begun
+
+    def answer(self) -> bytes:
+        return self._socket.recv(65_536)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def connection(start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Raw]]:
+    """Opens a connection to a server with one short limit, by its name."""
+    with ExitStack() as stack:
+
+        def connect(name: str) -> Raw:
+            for module in (handler, handshake):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, LIMIT)
+            return stack.enter_context(closing(Raw(start())))
+
+        yield connect
+
+
+class TestTime:
+    def test_a_connection_that_says_nothing(self, connection: Callable[[str], Raw]) -> None:
+        assert LIMIT / 2 < connection('SILENCE').lasts() < 3
+
+    def test_a_request_line_that_comes_bit_by_bit(self, connection: Callable[[str], Raw]) -> None:
+        assert connection('SILENCE').drip(b'G') < 3
+
+    def test_headers_that_come_bit_by_bit(self, connection: Callable[[str], Raw]) -> None:
+        slow = connection('SILENCE')
+        slow.send(HEAD)
+        assert LIMIT / 2 < slow.drip(b'X: y\r\n') < 3
+
+    def test_a_body_that_comes_bit_by_bit(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handler, 'TRANSFER', LIMIT)
+        host = start()
+        sid = host.polling().handshake['sid']
+        with closing(Raw(host)) as slow:
+            slow.send(f'POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\n'.encode())
+            slow.send(b'Host: x\r\nContent-Length: 1000\r\n\r\n4')
+            assert LIMIT / 2 < slow.drip(b'a') < 3
+        assert host.session.established, 'what was not received whole was taken for a packet'
+
+    def test_a_body_for_somebody_who_does_not_read_it(self, connection: Callable[[str], Raw]) -> None:
+        slow = connection('TRANSFER')
+        slow.send(b'POST /elsewhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n')
+        assert slow.answer().startswith(b'HTTP/1.1 404')
+        assert slow.drip(b'a') < 3
+
+    def test_a_connection_that_asks_for_nothing_more(self, connection: Callable[[str], Raw]) -> None:
+        idle = connection('IDLE')
+        idle.send(HEAD + b'\r\n')
+        assert idle.answer().startswith(b'HTTP/1.1 200')
+        assert LIMIT / 2 < idle.lasts() < 3
+
+    def test_an_answer_that_is_not_taken(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handler, 'TRANSFER', LIMIT)
+        host = start()
+        client = host.polling()
+        for _ in range(16):
+            host.session.write(b'4' + b'x' * 500_000)  # more than the buffers of both sockets hold
+        wait_for(lambda: not len(host.http.pool))
+        with closing(Raw(host)) as deaf:
+            deaf._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            sid = client.handshake['sid']
+            deaf.send(f'GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
+            wait_for(lambda: len(host.http.pool))
+            wait_for(lambda: not len(host.http.pool))
+
+    def test_a_poll_waits_for_as_long_as_it_may(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ('SILENCE', 'TRANSFER', 'IDLE'):
+            monkeypatch.setattr(handler, name, LIMIT)
+        host = start()
+        client = host.polling()
+        waiting = gevent.spawn(client.get)
+        gevent.sleep(3 * LIMIT)
+        host.session.write(b'4late')
+        assert waiting.get(timeout=3).text == '4late'
+
+    def test_a_post_waits_for_its_messages_for_as_long_as_they_take(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(handler, 'TRANSFER', LIMIT)
+        monkeypatch.setattr(session, 'MAX_INBOX', 1)
+        host = start()
+        client = host.polling()
+        host.session.established = False  # one message at a time
+        host.handle = lambda session, message: gevent.sleep(LIMIT)
+        assert client.post('4a', '4b', '4c', '4d').text == 'ok'
+
+
+class TestSize:
+    @pytest.mark.parametrize('lines', [b'X-Long: ' + b'x' * 20_000 + b'\r\n', b'X: y\r\n' * 4_000])
+    def test_headers_that_are_too_large(self, start: Start, lines: bytes) -> None:
+        with closing(Raw(start())) as large:
+            large.send(HEAD + lines)
+            assert large.answer().startswith(b'HTTP/1.1 400')
+
+    def test_headers_as_browsers_send_them_are_not(self, start: Start) -> None:
+        answer = requests.get(
+            engine_url(start().url, EIO='4', transport='polling'), headers={'Cookie': 'x' * 8_000}, timeout=2
+        )
+        assert answer.status_code == 200
+
+    def test_a_body_that_is_far_too_large_ends_the_connection(self, start: Start) -> None:
+        host = start()
+        sid = host.polling().handshake['sid']
+        with closing(Raw(host)) as large:
+            large.send(f'POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n'.encode())
+            large.send(b'Content-Length: 100000000\r\n\r\n')
+            assert large.answer().startswith(b'HTTP/1.1 413')
+            large.drip(b'x' * 65_536, every=0)
+
+
+class TestRate:
+    def test_messages_beyond_it_are_handled_later_in_order(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(session, 'BURST', 0.5)
+        host = start(rate_limit=100)
+        with host.websocket() as client:
+            begun = time.monotonic()
+            for number in range(120):
+                client.send(f'4{number}')
+            assert [client.read() for _ in range(120)] == [f'4{number}' for number in range(120)]
+            # 50 at once, the rest at 100 a second
+            assert 0.5 < time.monotonic() - begun < 3
+
+    def test_a_flood_is_not_read_meanwhile(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(session, 'BURST', 0.1)
+        host = start(rate_limit=10)
+        with host.websocket() as client, host.websocket() as other:
+            for _ in range(session.MAX_INBOX + 50):
+                client.send('4a')
+            wait_for(lambda: any(one._paused for one in host.engine.sockets.values()))
+            begun = time.monotonic()
+            other.send('4b')
+            assert other.read() == '4b'
+            assert time.monotonic() - begun < 0.25
+
+    def test_a_slowed_client_that_leaves_is_forgotten(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(session, 'BURST', 0.1)
+        host = start(rate_limit=10)
+        with host.websocket() as client:
+            for _ in range(20):
+                client.send('4a')
+            wait_for(lambda: host.session._slowed)
+        wait_for(lambda: not host.engine.sockets)
+        gevent.sleep(2 * session.RATE_STEP)
+        assert host.ended
+
+
+class TestShares:
+    def connect(self, host: Host, address: str) -> int:
+        url = engine_url(host.url, EIO='4', transport='polling')
+        return requests.get(url, headers={'X-Forwarded-For': address}, timeout=2).status_code
+
+    def test_an_address_has_a_share_of_the_sessions(self, start: Start) -> None:
+        host = start(max_connections=8, trusted_proxies=1)
+        assert [self.connect(host, 'evil, 192.0.2.1') for _ in range(3)] == [200, 200, 503]
+        assert self.connect(host, '192.0.2.1, 192.0.2.2') == 200
+
+    def test_a_websocket_counts_as_well(self, start: Start) -> None:
+        host = start(max_connections=4, trusted_proxies=1)
+        with closing(Raw(host)) as raw:
+            raw.send(
+                b'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
+                b'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+                b'X-Forwarded-For: 192.0.2.1\r\n\r\n'
+            )
+            assert raw.answer().startswith(b'HTTP/1.1 101')
+            assert self.connect(host, '192.0.2.1') == 503
+            assert self.connect(host, '192.0.2.2') == 200
+        wait_for(lambda: self.connect(host, '192.0.2.1') == 200)
+
+    def test_what_a_client_says_without_a_proxy_is_not_believed(self, start: Start) -> None:
+        host = start(max_connections=4)
+        assert [self.connect(host, '192.0.2.1') for _ in range(4)] == [200] * 4
+
+    def test_connections_that_are_no_sessions_are_limited_too(self, start: Start) -> None:
+        host = start(max_connections=4)
+        with ExitStack() as stack:
+            raws = [stack.enter_context(closing(Raw(host))) for _ in range(4 * handshake.VISITORS)]
+            for raw in raws[1:]:
+                raw.send(b'GET')
+            wait_for(lambda: host.http.visitors.taken == len(raws))
+            assert stack.enter_context(closing(Raw(host))).lasts() < 1
+            raws[0].close()
+            raws[1].close()
+            wait_for(lambda: host.http.visitors.taken == len(raws) - 2)
+            assert self.connect(host, '192.0.2.1') == 200
+
+    def test_nothing_is_counted_any_more_in_the_end(self, start: Start) -> None:
+        host = start(max_connections=4)
+        for _ in range(3):
+            Polling(host.url).post('41', '1')
+            WebSocket(host.url).close()
+            with closing(Raw(host)) as raw:
+                raw.send(b'nonsense\r\n\r\n')
+                raw.lasts()
+        wait_for(lambda: (host.engine.shares.taken, host.http.visitors.taken) == (0, 0))
