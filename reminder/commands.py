@@ -10,6 +10,7 @@ from reminder.models.event import Place, Record, iso
 from reminder.models.store import Store
 from reminder.services import events, timezones
 from reminder.services.delivery import Delivery
+from reminder.services.identity import SCHEDULE, Identity
 from reminder.services.punctuality import Punctuality
 
 logger = logging.getLogger(__name__)
@@ -31,21 +32,30 @@ class Commands:
         self._delivery = delivery
         self._punctuality = punctuality
         self._now = now
-        self._table: dict[str, Callable[[object], Envelope]] = {
-            'getAllTimeZones': self._get_all_time_zones,
-            'scheduleEvent': self._schedule_event,
-            'getStatus': self._get_status,
+        self._table: dict[str, tuple[str | None, Callable[[object], Envelope]]] = {
+            'getAllTimeZones': (None, self._get_all_time_zones),
+            'scheduleEvent': (SCHEDULE, self._schedule_event),
+            'getStatus': (None, self._get_status),
         }
+        """Of each command the scope that it takes, if any, and what does it."""
 
-    def run(self, message: object) -> Envelope:
-        """Does what `message` (any JSON value) asks for and returns the envelope; blocks meanwhile, never raises."""
+    def run(self, message: object, identity: Identity) -> Envelope:
+        """Does what `message` (any JSON value) asks for, if `identity` may, and returns the envelope.
+
+        Blocks meanwhile, never raises.
+        """
         fields = message if isinstance(message, dict) else {}
         name = fields.get('command')
         if name in (None, ''):
             return _failure("Invalid message passed: an object with a 'command' is required")
-        command = self._table.get(name) if isinstance(name, str) else None
-        if command is None:
+        entry = self._table.get(name) if isinstance(name, str) else None
+        if entry is None:
             return _failure('un-recognized command')
+        scope, command = entry
+        if identity.has_expired(self._now()):
+            return _failure('token has expired')
+        if scope is not None and scope not in identity.scopes:
+            return _failure(f"scope '{scope}' is required")
         try:
             return command(fields.get('data'))
         except InvalidInput as failure:

@@ -205,8 +205,6 @@ def _auth_keys(settings: _Settings) -> tuple[str | None, str | None]:
         for name in ('AUTH_AUDIENCE', 'AUTH_ISSUER'):
             if settings.text(name):
                 raise ConfigError(f'{name} is set, but without AUTH_SECRET or AUTH_PUBLIC_KEY no token is looked at')
-    if secret and '-----BEGIN ' in secret:
-        raise ConfigError('AUTH_SECRET has to be a secret of your own; a public key belongs into AUTH_PUBLIC_KEY')
     if secret and len(secret.encode(errors='surrogateescape')) < _SHORTEST_SECRET:
         raise ConfigError(f'AUTH_SECRET has to be at least {_SHORTEST_SECRET} bytes long, as `openssl rand -hex 32` is')
     key = key.replace('\\n', '\n').strip()  # as files of settings hold what has several lines

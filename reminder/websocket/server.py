@@ -27,12 +27,9 @@ from reminder.services.tokens import Tokens
 from reminder.websocket import recovery
 from reminder.websocket.broadcast import Connection
 from reminder.websocket.engine import Engine
-from reminder.websocket.session import Session
+from reminder.websocket.expiry import Expiry
 
 logger = logging.getLogger(__name__)
-
-EXPIRY_CHECK = 1.0
-"""Seconds between two looks for connections whose tokens have expired."""
 
 _HEAD = re.compile(r'(?:([0-4])|([56])([0-9]{1,3})-)(?:(/[^,]*)(?:,|$))?([0-9]{0,20})', re.ASCII)
 _RESERVED = {'connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener'}
@@ -134,8 +131,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         self._now = now
         self._tokens = Tokens(config)
         self._identities: dict[str, Identity] = {}
-        self._expiring: dict[Session, int] = {}
-        """When (ms, UTC) sessions end, where they do by themselves."""
+        self._expiry = Expiry(self.eio.deadlines, now, self._expire)
         self._connections: dict[str, Connection] = {}
         """Those who get reminders."""
         self._attachments: dict[str, int] = {}
@@ -188,8 +184,9 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             self._refuse(eio_sid, packet.namespace, 'Invalid namespace')
             return
         try:
-            identity = self._tokens.identify((packet.data or {}).get('token'), self._now())
-            start = recovery.start(self._log, packet.data, self._now()) if LISTEN in identity.scopes else None
+            now = self._now()
+            identity = self._tokens.identify((packet.data or {}).get('token'), now)
+            begin = recovery.start(self._log, packet.data, now) if LISTEN in identity.scopes else None
         except InvalidInput as error:
             self._refuse(eio_sid, packet.namespace, str(error))
             return
@@ -202,24 +199,21 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         sid = self.manager.connect(eio_sid, packet.namespace)
         self._identities[sid] = identity
         if identity.expires is not None:
-            self._expire_at(session, identity.expires)
-        XXX
+            self._expiry.add(sid, identity.expires)
+        answer = {'sid': sid} if begin is None else {'sid': sid, 'pid': begin[1]}
+        self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT, answer))
+        session.established = True
+        if begin is not None:
+            connection = self._connections[sid] = Connection(session)
+            session.on_idle = partial(self._delivery.ready, connection)
+            self._delivery.join(connection, begin[0])
 
-    def _expire_at(self, session: Session, instant: int) -> None:
-        if not self._expiring:
-            self.eio.deadlines.after(EXPIRY_CHECK, self._end_expired)
-        self._expiring[session] = instant
-
-    def _end_expired(self) -> None:
-        """Ends the sessions whose tokens have expired by the wall clock, however that was set meanwhile.
-
-        They are closed as a network would close them: clients come back, with a new token if they have one.
-        """
-        now = self._now()
-        for session in [session for session, instant in self._expiring.items() if instant <= now]:
+    def _expire(self, sid: str) -> None:
+        """Ends a connection whose token has expired as a broken network would: its client comes back, with a new token
+        if it has got one, while a DISCONNECT would keep it away for good."""
+        session = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, '/'))
+        if session is not None:
             session.close(reason=self.reason.TRANSPORT_ERROR)
-        if self._expiring:
-            self.eio.deadlines.after(EXPIRY_CHECK, self._end_expired)
 
     def _refuse(self, eio_sid: str, namespace: str, message: str) -> None:
         self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT_ERROR, {'message': message}, namespace))
@@ -230,6 +224,8 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
 
     def _left(self, sid: str, reason: str) -> None:
         """A client disconnected, or its connection broke."""
+        self._identities.pop(sid, None)
+        self._expiry.discard(sid)
         connection = self._connections.pop(sid, None)
         if connection is not None:
             connection.session.on_idle = None

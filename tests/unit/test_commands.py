@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from reminder.commands import Commands
 from reminder.errors import MinuteClosed, StoreUnavailable
-from reminder.models.event import MINUTE, Event
+from reminder.models.event import MINUTE, Event, Record
 from reminder.models.store import Store
 from reminder.services.delivery import Delivery
+from reminder.services.identity import EVERYBODY, LISTEN, MANAGE, SCHEDULE, Identity
 from reminder.services.punctuality import Punctuality
 
 NOW = 1_606_651_230_000  # 2020-11-29 12:00:30 UTC
@@ -42,12 +43,12 @@ def schedule(data: object) -> dict[str, object]:
 
 def test_all_time_zones_are_answered_with_and_without_data(commands: Commands) -> None:
     for message in ({}, {'data': None}, {'data': {'x': 1}}, {'data': [5]}):
-        answer = commands.run({'command': 'getAllTimeZones', **message})
+        answer = commands.run({'command': 'getAllTimeZones', **message}, EVERYBODY)
         assert answer == {'status': 'success', 'response': sorted(pytz.all_timezones)}
 
 
 def test_a_scheduled_event_is_kept_and_acked(commands: Commands, store: Any) -> None:
-    answer = commands.run(schedule(DATA))
+    answer = commands.run(schedule(DATA), EVERYBODY)
     (event,) = store.add.call_args.args
     assert event == Event(event.id, 'tea', NOW - 30_000 + 630 * MINUTE, '2020-11-30 04:00', 'Asia/Kolkata')
     assert answer == {
@@ -57,7 +58,7 @@ def test_a_scheduled_event_is_kept_and_acked(commands: Commands, store: Any) -> 
 
 
 def test_a_warning_stands_beside_the_response(commands: Commands) -> None:
-    answer = commands.run(schedule(DATA | {'timeZone': 'Europe/Berlin', 'time': '2021-03-28 02:30'}))
+    answer = commands.run(schedule(DATA | {'timeZone': 'Europe/Berlin', 'time': '2021-03-28 02:30'}), EVERYBODY)
     assert answer.keys() == {'status', 'response', 'warning'}
     assert answer['response']['time'] == '2021-03-28T01:30:00.000Z'
     assert '2021-03-28 03:30' in answer['warning']
@@ -67,13 +68,13 @@ def test_a_warning_stands_beside_the_response(commands: Commands) -> None:
     'message', [None, True, 0, 1.5, '', 'scheduleEvent', [], ['scheduleEvent'], {}, {'data': DATA}, {'Command': 'x'}]
 )
 def test_a_message_without_a_command_is_invalid(commands: Commands, message: object) -> None:
-    answer = commands.run(message)
+    answer = commands.run(message, EVERYBODY)
     assert answer == {'status': 'failure', 'error': "Invalid message passed: an object with a 'command' is required"}
 
 
 @pytest.mark.parametrize('command', [None, ''])
 def test_an_empty_command_is_none(commands: Commands, command: object) -> None:
-    assert 'Invalid message passed' in commands.run({'command': command})['error']
+    assert 'Invalid message passed' in commands.run({'command': command}, EVERYBODY)['error']
 
 
 @pytest.mark.parametrize(
@@ -81,30 +82,33 @@ def test_an_empty_command_is_none(commands: Commands, command: object) -> None:
     ['x', 'scheduleevent', ' scheduleEvent', '__init__', 'run', True, 5, 1.5, [], ['x'], {}, {'a': 1}, '\ud800'],
 )
 def test_a_command_that_is_not_in_the_table_is_not_recognized(commands: Commands, command: object) -> None:
-    assert commands.run({'command': command, 'data': DATA}) == {'status': 'failure', 'error': 'un-recognized command'}
+    assert commands.run({'command': command, 'data': DATA}, EVERYBODY) == {
+        'status': 'failure',
+        'error': 'un-recognized command',
+    }
 
 
 @pytest.mark.parametrize('message', [{'command': 'scheduleEvent'}, schedule(None), schedule([DATA])])
 def test_an_event_needs_data(commands: Commands, store: Any, message: object) -> None:
-    assert commands.run(message) == {'status': 'failure', 'error': "'eventName' is required"}
+    assert commands.run(message, EVERYBODY) == {'status': 'failure', 'error': "'eventName' is required"}
     store.add.assert_not_called()
 
 
 def test_invalid_input_is_not_kept(commands: Commands, store: Any) -> None:
-    answer = commands.run(schedule(DATA | {'time': '2020-11-29 17:30'}))
+    answer = commands.run(schedule(DATA | {'time': '2020-11-29 17:30'}), EVERYBODY)
     assert answer == {'status': 'failure', 'error': "time='2020-11-29 17:30' should be in future"}
     store.add.assert_not_called()
 
 
 def test_a_minute_that_was_closed_meanwhile_is_past(commands: Commands, store: Any) -> None:
     store.add.side_effect = MinuteClosed
-    answer = commands.run(schedule(DATA))
+    answer = commands.run(schedule(DATA), EVERYBODY)
     assert answer == {'status': 'failure', 'error': "time='2020-11-30 04:00' should be in future"}
 
 
 def test_a_missing_database_is_answered_in_plain_words(commands: Commands, store: Any) -> None:
     store.add.side_effect = StoreUnavailable('mongo-7.internal: connection refused')
-    answer = commands.run(schedule(DATA))
+    answer = commands.run(schedule(DATA), EVERYBODY)
     assert answer.keys() == {'status', 'error'}
     assert 'try again' in answer['error']
     assert 'mongo' not in answer['error']
@@ -112,7 +116,7 @@ def test_a_missing_database_is_answered_in_plain_words(commands: Commands, store
 
 def test_after_a_missing_database_the_next_command_works(commands: Commands, store: Any) -> None:
     store.add.side_effect = [StoreUnavailable('away'), None]
-    assert [commands.run(schedule(DATA))['status'] for _ in range(2)] == ['failure', 'success']
+    assert [commands.run(schedule(DATA), EVERYBODY)['status'] for _ in range(2)] == ['failure', 'success']
 
 
 def test_a_defect_is_logged_with_its_traceback_and_answered(
@@ -121,7 +125,7 @@ def test_a_defect_is_logged_with_its_traceback_and_answered(
     """Given an error that repeats what it was given, then the event's name is in no record above debug."""
     store.add.side_effect = lambda event: {}[event.name]
     with caplog.at_level(logging.DEBUG):
-        answer = commands.run(schedule(DATA | {'eventName': 'a private matter'}))
+        answer = commands.run(schedule(DATA | {'eventName': 'a private matter'}), EVERYBODY)
     assert answer == {'status': 'failure', 'error': 'internal error'}
     error, debug = caplog.records
     assert error.levelno == logging.ERROR
@@ -137,8 +141,40 @@ def test_what_clients_do_wrong_is_no_log_line(commands: Commands, store: Any, ca
     store.add.side_effect = StoreUnavailable('away')
     with caplog.at_level(logging.INFO):
         for message in (None, {'command': 'x'}, schedule(None), schedule(DATA)):
-            assert commands.run(message)['status'] == 'failure'
+            assert commands.run(message, EVERYBODY)['status'] == 'failure'
     assert not caplog.records
+
+
+class TestScopes:
+    """What an identity may do, and since when not any longer."""
+
+    def test_to_schedule_takes_its_scope(self, commands: Commands, store: Any) -> None:
+        for scopes in ({LISTEN}, {LISTEN, MANAGE}, set()):
+            answer = commands.run(schedule(DATA), Identity(frozenset(scopes)))
+            assert answer == {'status': 'failure', 'error': "scope 'schedule' is required"}
+        store.add.assert_not_called()
+        assert commands.run(schedule(DATA), Identity(frozenset({SCHEDULE})))['status'] == 'success'
+
+    def test_what_is_wrong_with_an_event_is_told_to_those_alone_who_may_schedule(self, commands: Commands) -> None:
+        assert commands.run(schedule(None), Identity(frozenset({LISTEN})))['error'] == "scope 'schedule' is required"
+
+    @pytest.mark.parametrize('scope', [LISTEN, SCHEDULE, MANAGE])
+    def test_to_ask_takes_none(self, commands: Commands, store: Any, scope: str) -> None:
+        store.record.return_value = Record(log='x', opened=0, closed=0, delivered=0, purged=0)
+        store.read.return_value = []
+        for command in ('getAllTimeZones', 'getStatus'):
+            assert commands.run({'command': command}, Identity(frozenset({scope})))['status'] == 'success'
+
+    @pytest.mark.parametrize(('expires', 'status'), [(NOW - 1, 'failure'), (NOW, 'failure'), (NOW + 1, 'success')])
+    def test_once_its_token_has_expired_nothing_is_done(
+        self, commands: Commands, store: Any, expires: int, status: str
+    ) -> None:
+        identity = Identity(frozenset({SCHEDULE}), expires=expires)
+        for message in (schedule(DATA), {'command': 'getAllTimeZones'}):
+            answer = commands.run(message, identity)
+            assert answer['status'] == status
+            assert answer.get('error', 'token has expired') == 'token has expired'
+        assert store.add.called == (status == 'success')
 
 
 @settings(deadline=None)
@@ -154,7 +190,7 @@ def test_any_json_value_in_any_place_gives_an_envelope(value: object) -> None:
         *(schedule(DATA | {field: value}) for field in DATA),
     ]
     for message in messages:
-        answer = commands.run(message)
+        answer = commands.run(message, EVERYBODY)
         if answer['status'] == 'success':
             assert answer.keys() <= {'status', 'response', 'warning'}
             assert 'response' in answer
