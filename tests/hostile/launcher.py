@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the server as `scripts/run_server.py` does, in a process that can be asked what lives in it.
 
-At SIGUSR1 it writes `census.json` into its working directory: how many objects of each kind in `KINDS` there are. The
+At SIGUSR1 it writes `census.json` into its working directory: how many greenlets and objects of `KINDS` there are. The
 server itself knows nothing of that.
 """
 
@@ -32,17 +32,28 @@ KINDS = (Connection, Greeting, Handler, Polling, Probe, Session, WebSocket)
 def take_census() -> None:
     """Counts, for each kind, what is still there after a garbage collection, and writes it down."""
     gc.collect()
-    census = Counter({kind.__name__: 0 for kind in (greenlet, *KINDS)})
+    census = Counter({kind: 0 for kind in ('greenlet', 'timer', *(kind.__name__ for kind in KINDS))})
     for thing in gc.get_objects():
         if isinstance(thing, greenlet):
-            census['greenlet'] += not thing.dead and thing is not getcurrent()
-        elif isinstance(thing, Workers):
-            census['greenlet'] -= len(thing._idle)  # kept for the next command, up to a bound of their own
+            if thing is not getcurrent() and root(thing) is root(getcurrent()) and not (thing.dead or is_idle(thing)):
+                census['greenlet' if thing else 'timer'] += 1  # one is false that has not begun
         elif isinstance(thing, KINDS):
             census[type(thing).__name__] += 1
     part = Path('census.part')
     part.write_text(json.dumps(census))
     part.rename('census.json')
+
+
+def root(thing: greenlet) -> greenlet:
+    """The first greenlet of its thread: a store's threads, which come as they are needed, have some of their own."""
+    while thing.parent is not None:
+        thing = thing.parent
+    return thing
+
+
+def is_idle(thing: greenlet) -> bool:
+    """Whether it is one of those that wait for the next command, of which a bounded number is kept."""
+    return thing.gr_frame is not None and thing.gr_frame.f_code is Workers._work.__code__
 
 
 if __name__ == '__main__':

@@ -36,7 +36,7 @@ class Reply(NamedTuple):
 
 
 class Link:
-    """A TCP connection to the server. What it sends to one that has closed goes nowhere, as an attacker does not care."""
+    """A TCP connection to the server. What is sent to one that has closed goes nowhere: an attacker does not care."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE, source_address=(STRANGER, 0))
@@ -113,6 +113,12 @@ class Link:
         if not data:
             raise Gone
         self._unread += data
+
+    def drop(self) -> None:
+        """Throws away what has come so far, on a socket that does not block."""
+        with suppress(BlockingIOError):
+            while self.socket.recv(262_144):
+                continue
 
     def close(self) -> None:
         """Ends the connection without a word: a TCP RST."""
@@ -227,8 +233,11 @@ def command(message: Any, id: int | str = '') -> str:
     return f'42{id}' + json.dumps(['command', message])
 
 
-def pour(links: Sequence[Link], data: bytes, seconds: float = SPAN) -> int:
-    """Sends `data` over and over on each link that takes it, and reads nothing. Returns how many bytes were taken."""
+def pour(links: Sequence[Link], data: bytes, seconds: float = SPAN, read: bool = False) -> int:
+    """Sends `data` over and over on each link that takes it. Answers are read, and thrown away, only with `read`.
+
+    Returns how many bytes were taken.
+    """
     rest = {link: memoryview(data) for link in links}
     end, total = time.monotonic() + seconds, 0
     for link in links:
@@ -237,6 +246,8 @@ def pour(links: Sequence[Link], data: bytes, seconds: float = SPAN) -> int:
         taken = 0
         for link, piece in list(rest.items()):
             try:
+                if read:
+                    link.drop()
                 sent = link.socket.send(piece)
             except BlockingIOError:
                 continue
