@@ -20,8 +20,10 @@ from typing import Any
 from soak_suite.hostile import SCRIPTS, Heard, Script, deaf
 
 HOST = '127.0.0.1'
-PAUSES = (0.0, 0.8)
-"""Seconds between what one connection sends: 200 of them leave a server on half a core time for others."""
+PAUSES = (0.0, 1.6)
+"""Seconds between what one connection sends: 200 of them take the server a third of a core, and this process a tenth,
+so that a machine with two noisy cores keeps up.
+"""
 PATIENCE = 5.0
 """Seconds until a connection is given up that takes nothing, or that is not answered at all."""
 LONGEST = 20.0

@@ -28,8 +28,8 @@ LEAST_PACE = 1.0
 """Between how many seconds the next minute begins, where the clock can be set: a quarter of the soak within these."""
 DELIVERED = 0.5
 """Seconds that a minute's reminders get before the clock is set again."""
-SETTLED_WITHIN = 30.0
-"""Seconds after the last minute that is asked for, for what is owed to come."""
+SETTLED_WITHIN = 3.0
+"""Seconds after the last minute that is asked for, for what is owed to come; twice the pace where that is more."""
 REPEATS_WITHIN = 1.0
 """Seconds after that for what should not come."""
 CALM_WITHIN = 15.0
@@ -153,7 +153,7 @@ class Soak:
         while self._minute <= last:
             self._pass_time()
         self.screen.say('waiting for what is owed')
-        deadline = time.monotonic() + SETTLED_WITHIN
+        deadline = time.monotonic() + max(SETTLED_WITHIN, 2 * self._pace)
         while any(row.lost for row in self.ledger.verdict()) and time.monotonic() < deadline:
             self._pass_time()
         time.sleep(REPEATS_WITHIN)

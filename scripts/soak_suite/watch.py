@@ -14,8 +14,8 @@ INTERVAL = 1.0
 MEMORY = 16 * 1024
 """KiB by which the last quarter's median may lie above the second's: the pages of the log that are kept in memory (up
 to 64 MiB, after which the oldest go) become more for as long as a soak lasts."""
-FILES = 2
-"""How many more files may be open in the end than before: a poll of an honest client, and a file of the database."""
+FILES = 4
+"""How many more files may be open in the end than before: honest clients on long-polling come and go."""
 ANSWER = 1.0
 """Seconds within which each honest command has to be answered, by a server that has a core with others to itself."""
 _LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:INFO|WARNING) reminder[\w.]*: ')
