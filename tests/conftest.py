@@ -28,6 +28,15 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     _timer.start(lambda: None)
 
 
+LONGEST = ('test_fault_suite', 'test_cli', 'test_faults', 'test_restart', 'test_recovery', 'test_hostile')
+"""Files that begin first, so that no worker is left alone with one of them in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope='session')
 def driver() -> Iterator[clients.Driver]:
     """The Node.js process of the JavaScript clients; skips where Node.js or its packages cannot be had."""
