@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 EARLY = 1_000
 """ms before its minute that a minute's job may begin."""
+COARSE = 2
+"""ms that a sleep may be longer than it should: the loop's timers have whole ones. What is left is looked at often."""
+TURN = 1e-6
+"""A sleep (s) in which all others get their turn, and no more."""
 
 
 class Deliver:
@@ -63,7 +67,7 @@ class Deliver:
         while (left := instant - self._context.clock.now()) > 0:
             if left > EARLY:
                 return False
-            self._context.sleep(left / 1000)
+            self._context.sleep((left - COARSE) / 1000 if left > COARSE else TURN)
         return True
 
     def _report(self, minute: int, batch: Batch) -> None:
