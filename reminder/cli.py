@@ -7,13 +7,19 @@ or setting; 130 ended by Ctrl-C.
 
 import argparse
 import os
+import re
 import sys
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reminder import __version__
 from reminder.errors import ConfigError, ReminderError
+from reminder.services.identity import SCOPES
+
+if TYPE_CHECKING:
+    from reminder.client import Server
 
 EXAMPLES = """\
 examples:
@@ -23,6 +29,7 @@ examples:
   event-reminder listen --url https://reminders.example.com
   event-reminder timezones america/
   event-reminder status
+  event-reminder token --scope listen --expires 30d
 """
 CLIENT_NOTE = 'Results go to standard output; notices, warnings and failures to standard error.'
 
@@ -59,28 +66,47 @@ def _serve(_options: argparse.Namespace) -> None:
 def _timezones(options: argparse.Namespace) -> None:
     from reminder import client
 
-    client.timezones(options.url, client.Output(options.json), options.filter)
+    client.timezones(_server(options), client.Output(options.json), options.filter)
 
 
 def _schedule(options: argparse.Namespace) -> None:
     from reminder import client
 
-    client.schedule(options.url, client.Output(options.json), options.name, options.at, options.zone, options.wait)
+    client.schedule(_server(options), client.Output(options.json), options.name, options.at, options.zone, options.wait)
 
 
 def _listen(options: argparse.Namespace) -> None:
     from reminder import client
 
-    client.listen(options.url, client.Output(options.json), options.state)
+    client.listen(_server(options), client.Output(options.json), options.state)
 
 
 def _status(options: argparse.Namespace) -> None:
     from reminder import client
 
-    client.status(options.url, client.Output(options.json), options.id)
+    client.status(_server(options), client.Output(options.json), options.id)
 
 
-_RUN = {'serve': _serve, 'timezones': _timezones, 'schedule': _schedule, 'listen': _listen, 'status': _status}
+def _token(options: argparse.Namespace) -> None:
+    from reminder import issuer
+
+    issuer.token(options.scope, options.expires, options.subject, options.private_key)
+
+
+def _server(options: argparse.Namespace) -> 'Server':
+    from reminder.client import Server
+
+    return Server(options.url, options.token)
+
+
+_RUN = {
+    'serve': _serve,
+    'timezones': _timezones,
+    'schedule': _schedule,
+    'listen': _listen,
+    'status': _status,
+    'token': _token,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_url,
         default=os.environ.get('EVENT_REMINDER_URL', 'http://127.0.0.1:3000'),
         help='the server (default: EVENT_REMINDER_URL, else http://127.0.0.1:3000)',
+    )
+    common.add_argument(
+        '--token',
+        default=os.environ.get('EVENT_REMINDER_TOKEN') or None,
+        help='what lets you in, where the server asks for it (default: EVENT_REMINDER_TOKEN, which is better, as others on '
+        'this machine may see arguments)',
     )
     common.add_argument('--json', action='store_true', help='print what the server sent, one JSON value a line')
 
@@ -154,7 +186,47 @@ def _parser() -> argparse.ArgumentParser:
         epilog='example: event-reminder status 6560f3c2a1b2c3d4e5f60718',
     )
     status.add_argument('id', nargs='?', metavar='ID', help="an event's _id")
+
+    token = commands.add_parser(
+        'token',
+        help='make a token for a client',
+        description='Makes a token that lets a client in to a server with the settings AUTH_..., which come from where '
+        '"serve" takes them, and prints it.',
+        epilog='example: event-reminder token --scope listen --expires 30d --subject kitchen-display',
+    )
+    token.add_argument(
+        '--scope',
+        type=_scopes,
+        default='listen,schedule',
+        metavar='SCOPES',
+        help=f'what it allows: {", ".join(sorted(SCOPES))}, with commas between them (default: listen,schedule)',
+    )
+    token.add_argument(
+        '--expires',
+        type=_seconds,
+        default='1h',
+        metavar='TIME',
+        help='how long it holds: a number of s, m, h or d, as in 90m (default: 1h)',
+    )
+    token.add_argument('--subject', metavar='NAME', help='whom it is for')
+    token.add_argument(
+        '--private-key', type=Path, metavar='FILE', help='what to sign with (PEM), where the server has AUTH_PUBLIC_KEY'
+    )
     return parser
+
+
+def _scopes(text: str) -> frozenset[str]:
+    scopes = frozenset(re.split(r'[,\s]+', text))
+    if not scopes <= SCOPES:
+        raise argparse.ArgumentTypeError(f'{text!r} has to be of {", ".join(sorted(SCOPES))}')
+    return scopes
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r'([1-9]\d{0,5})([smhd])', text, re.ASCII)
+    if not match:
+        raise argparse.ArgumentTypeError(f'{text!r} is no time of the form 90m (s, m, h or d)')
+    return int(match[1]) * {'s': 1, 'm': 60, 'h': 3_600, 'd': 86_400}[match[2]]
 
 
 def _url(text: str) -> str:

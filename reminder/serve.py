@@ -8,12 +8,11 @@ import signal
 import time
 
 import gevent
-from dotenv import dotenv_values
 from gevent.event import Event
 
 from reminder.app import Application
 from reminder.config import Config
-from reminder.errors import ConfigError
+from reminder.settings import read_settings
 
 
 def serve() -> None:
@@ -39,15 +38,6 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # supervisors repeat it
     application.stop()
-
-
-def read_settings() -> dict[str, str]:
-    """The environment, over what a file `.env` in the working directory says; `${}` means nothing there."""
-    try:
-        file = dotenv_values('.env', interpolate=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f'.env cannot be read: {error}') from error
-    return {name: value for name, value in file.items() if value is not None} | os.environ
 
 
 def log_to_stderr(level: str, form: str) -> None:

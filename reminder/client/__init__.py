@@ -8,23 +8,23 @@ from typing import Any
 
 import pytz
 
-from reminder.client.connection import Place, connected
+from reminder.client.connection import Place, Server, connected
 from reminder.client.terminal import Output, line, local, printable
 from reminder.errors import ConfigError, ReminderError
 
-__all__ = ['Output', 'listen', 'schedule', 'status', 'timezones']
+__all__ = ['Output', 'Server', 'listen', 'schedule', 'status', 'timezones']
 
 
-def timezones(url: str, output: Output, text: str) -> None:
+def timezones(server: Server, output: Output, text: str) -> None:
     """Prints the server's time zones whose names contain `text` in any letter case."""
-    with connected(url, output) as connection:
+    with connected(server, output) as connection:
         names = [name for name in connection.ask('getAllTimeZones', list) if text.lower() in name.lower()]
     if not names:
         raise ReminderError(f'no time zone contains {text!r}')
     output.result(names, '\n'.join(map(printable, names)))
 
 
-def schedule(url: str, output: Output, name: str, at: str | None, zone: str | None, wait: bool) -> None:
+def schedule(server: Server, output: Output, name: str, at: str | None, zone: str | None, wait: bool) -> None:
     """Schedules an event at the wall time `at` ('YYYY-MM-DD HH:mm') in `zone`, and waits for its reminder if asked to.
 
     Without `zone` it is this machine's, without `at` the next minute.
@@ -32,7 +32,9 @@ def schedule(url: str, output: Output, name: str, at: str | None, zone: str | No
     zone = zone or local_zone(os.environ)
     if at is None:
         at, zone = next_minute(datetime.now(UTC), zone)
-    with connected(url, output) as connection:
+    with connected(server, output) as connection:
+        if wait:
+            connection.check_listening()
         event = connection.ask('scheduleEvent', dict, {'eventName': name, 'time': at, 'timeZone': zone})
         id, instant = event.get('_id'), event.get('time')
         output.result(event, f'scheduled for {at} {zone} ({printable(instant)}): {printable(name)}  ({printable(id)})')
@@ -40,17 +42,18 @@ def schedule(url: str, output: Output, name: str, at: str | None, zone: str | No
             output.reminder(next(one for one in connection.reminders() if one.get('_id') == id))
 
 
-def listen(url: str, output: Output, state: Path | None) -> None:
+def listen(server: Server, output: Output, state: Path | None) -> None:
     """Prints reminders as they come, for ever; first those since the place that the file `state` remembers, if any."""
-    with connected(url, output, Place(state)) as connection:
-        output.notice(f'listening to {connection.name} (Ctrl-C ends it)')
+    with connected(server, output, Place(state)) as connection:
+        connection.check_listening()
+        output.notice(f'listening to {server.name} (Ctrl-C ends it)')
         for reminder in connection.reminders():
             output.reminder(reminder)
 
 
-def status(url: str, output: Output, id: str | None) -> None:
+def status(server: Server, output: Output, id: str | None) -> None:
     """Prints how the server and its log stand; with an event's `id`, how it is with that event."""
-    with connected(url, output) as connection:
+    with connected(server, output) as connection:
         found = connection.ask('getStatus', dict, {} if id is None else {'_id': id})
     event = found.get('event')
     if isinstance(event, dict):

@@ -7,6 +7,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -34,6 +35,24 @@ class ServerError(ReminderError):
     """The server answered a failure, or cannot be reached, or speaks another language."""
 
 
+class Refused(ServerError):
+    """The server answered that it does not let this client in; to ask again would change nothing."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server is, and the token for it, where it asks for one."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its url without a password."""
+        parts = urllib.parse.urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()
+
+
 class _EngineClient(engineio.Client):  # type: ignore[misc]
     """Handles messages one by one; python-engineio's own starts a thread for each, and they may overtake each other."""
 
@@ -42,6 +61,19 @@ class _EngineClient(engineio.Client):  # type: ignore[misc]
 
 
 class _Client(socketio.Client):  # type: ignore[misc]
+    """Notes what the server answers to CONNECT, which the library keeps to itself."""
+
+    refused = False
+    recoverable = False
+
+    def _handle_connect(self, namespace: str, data: dict[str, str] | None) -> None:
+        self.recoverable = 'pid' in (data or {})
+        super()._handle_connect(namespace, data)
+
+    def _handle_error(self, namespace: str, data: Any) -> None:
+        self.refused = True
+        super()._handle_error(namespace, data)
+
     def _engineio_client_class(self) -> type[_EngineClient]:
         return _EngineClient
 
@@ -77,22 +109,24 @@ class Place:
 
 
 class Connection:
-    """A connection to the server at `url`, opened at once and again whenever it is lost; raises `ServerError`.
+    """A connection to a server, opened at once and again whenever it is lost; raises `ServerError`.
 
     The official client's own reconnecting is off: it does not come back to a server that has said good-bye.
     """
 
-    def __init__(self, url: str, output: Output, place: Place) -> None:
-        parts = urllib.parse.urlsplit(url)
-        self.name = parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()  # without a password
-        self._url = url
-        self._path = f'{parts.path.strip("/")}/socket.io'  # the library drops the url's own path
+    def __init__(self, server: Server, output: Output, place: Place) -> None:
+        self._server = server
         self._output = output
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._place = place
         self._client = self._connect()
 
-    def _connect(self) -> socketio.Client:
+    def _auth(self) -> dict[str, str]:
+        """What CONNECT says."""
+        token = self._server.token
+        return self._place.auth() | ({} if token is None else {'token': token})
+
+    def _connect(self) -> _Client:
         refusals: list[str] = []
         client = _Client(reconnection=False, handle_sigint=False, logger=_QUIET, engineio_logger=_QUIET)
         client.on('disconnect', lambda reason: self._inbox.put(('lost', reason)))
@@ -100,11 +134,13 @@ class Connection:
         for event in ('eventReminder', 'cursor', 'replayed'):
             client.on(event, lambda *arguments, event=event: self._inbox.put((event, arguments)))
         try:
-            client.connect(self._url, auth=self._place.auth, socketio_path=self._path, wait_timeout=CONNECT_WITHIN)
+            path = f'{urllib.parse.urlsplit(self._server.url).path.strip("/")}/socket.io'  # the library drops it
+            client.connect(self._server.url, auth=self._auth, socketio_path=path, wait_timeout=CONNECT_WITHIN)
         except (SocketIOError, ValueError, LookupError) as error:  # the last two: what it raises for odd answers
             reason = refusals[0] if refusals else str(error)
             core = re.search(r'\[Errno -?\d+\] ([\w ]+)', reason)  # of all that an HTTP client has to say
-            raise ServerError(f'cannot connect to {self.name}: {core[1] if core else reason}') from error
+            kind = Refused if client.refused else ServerError
+            raise kind(f'cannot connect to {self._server.name}: {core[1] if core else reason}') from error
         return client
 
     def close(self) -> None:
@@ -116,7 +152,7 @@ class Connection:
         try:
             answer = self._client.call('command', message, timeout=ANSWER_WITHIN)
         except SocketIOError as error:
-            raise ServerError(f'no answer from {self.name} to {command!r}') from error
+            raise ServerError(f'no answer from {self._server.name} to {command!r}') from error
         match answer:
             case {'status': 'success', 'response': kind() as response}:
                 if 'warning' in answer:
@@ -124,7 +160,13 @@ class Connection:
                 return response
             case {'status': 'failure', 'error': str(text)}:
                 raise ServerError(printable(text))
-        raise ServerError(f'{self.name} does not answer as an event-reminder server does')
+        raise ServerError(f'{self._server.name} does not answer as an event-reminder server does')
+
+    def check_listening(self) -> None:
+        """Raises `ServerError` where no reminder will come, as the token does not allow it: there is nothing that could
+        be recovered then."""
+        if self._server.token is not None and not self._client.recoverable:
+            raise ServerError(f"no reminders come from {self._server.name}: the token lacks the scope 'listen'")
 
     def reminders(self) -> Iterator[Reminder]:
         """The reminders since the connection was first opened, or since its place, as they come, for ever."""
@@ -153,13 +195,15 @@ class Connection:
             try:
                 self._client = self._connect()
                 return
+            except Refused:
+                raise
             except ServerError:
                 delay = min(2 * delay, LONGEST_DELAY)
 
 
 @contextmanager
-def connected(url: str, output: Output, place: Place | None = None) -> Iterator[Connection]:
-    connection = Connection(url, output, place or Place())
+def connected(server: Server, output: Output, place: Place | None = None) -> Iterator[Connection]:
+    connection = Connection(server, output, place or Place())
     try:
         yield connection
     finally:

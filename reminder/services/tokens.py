@@ -109,7 +109,7 @@ def _signing(config: Config, private_key: bytes | None) -> tuple[Any, str]:
     if config.auth_public_key is None:
         raise ConfigError('neither AUTH_SECRET nor AUTH_PUBLIC_KEY is set: the server asks for no tokens')
     if private_key is None:
-        raise ConfigError('the private key of AUTH_PUBLIC_KEY is needed to sign a token')
+        raise ConfigError('AUTH_PUBLIC_KEY verifies tokens; to sign one takes its private key (--private-key FILE)')
     try:
         key: Any = load_pem_private_key(private_key, password=None)
     except (TypeError, ValueError, UnsupportedAlgorithm):  # the first: it is encrypted

@@ -16,13 +16,13 @@ import reminder
 ROOT = Path(reminder.__file__).parents[1]
 LAYERS = [
     ['errors'],
-    ['config'],
+    ['config', 'settings'],
     ['models'],
     ['services'],
     ['commands'],
     ['scheduler', 'websocket', 'web'],
     ['app'],
-    ['serve', 'client'],
+    ['serve', 'client', 'issuer'],
     ['cli'],
 ]
 LAYER = {part: level for level, parts in enumerate(LAYERS) for part in parts}

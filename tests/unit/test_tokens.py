@@ -276,7 +276,7 @@ class TestMaking:
         [
             ({}, None, 'neither AUTH_SECRET nor AUTH_PUBLIC_KEY is set'),
             (SETTINGS, private_pem(SIGNERS['ES256']).encode(), 'tokens are signed with AUTH_SECRET'),
-            ({'AUTH_PUBLIC_KEY': public_pem(SIGNERS['ES256'])}, None, 'the private key of AUTH_PUBLIC_KEY is needed'),
+            ({'AUTH_PUBLIC_KEY': public_pem(SIGNERS['ES256'])}, None, 'to sign one takes its private key'),
             ({'AUTH_PUBLIC_KEY': public_pem(SIGNERS['ES256'])}, b'nonsense', 'has to be one in PEM form'),
             (
                 {'AUTH_PUBLIC_KEY': public_pem(SIGNERS['ES256'])},
