@@ -266,10 +266,13 @@ class TestClockThatIsSet:
         assert world.done == []
 
     def test_back_after_the_minute_was_closed_publishes_it_all_the_same(self, world: World, handler: Deliver) -> None:
-        def set_back() -> None:
-            world.clock.on_sleep = lambda: setattr(world.clock, 'time', NOON - HOUR)
+        def set_back_once_closed() -> None:
+            if world.done:
+                world.clock.time = NOON - HOUR
+            else:
+                world.clock.on_sleep = set_back_once_closed
 
-        world.clock.on_sleep = set_back
+        world.clock.on_sleep = set_back_once_closed
         handler.minute()
         assert [(what, minute) for _, what, minute in world.done] == [
             ('close', NOON),
