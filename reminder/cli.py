@@ -129,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         '--token',
         default=os.environ.get('EVENT_REMINDER_TOKEN') or None,
-        help='what lets you in, where the server asks for it (default: EVENT_REMINDER_TOKEN, which is better, as others on '
-        'this machine may see arguments)',
+        help='what lets you in, where the server asks for it (default: EVENT_REMINDER_TOKEN, which is the better way: '
+        'others on this machine may see arguments)',
     )
     common.add_argument('--json', action='store_true', help='print what the server sent, one JSON value a line')
 
@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         help='make a token for a client',
         description='Makes a token that lets a client in to a server with the settings AUTH_..., which come from where '
         '"serve" takes them, and prints it.',
-        epilog='example: event-reminder token --scope listen --expires 30d --subject kitchen-display',
+        epilog='example: event-reminder token --scope listen --expires 30d --subject hall',
     )
     token.add_argument(
         '--scope',

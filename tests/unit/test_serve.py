@@ -97,3 +97,48 @@ def test_log_lines_are_json_objects(logger: logging.Logger, capsys: pytest.Captu
     assert entry.pop('time').endswith('Z')
     assert entry.pop('exception').startswith('Traceback')
     assert entry == {'level': 'error', 'logger': 'reminder.test', 'message': 'broken'}
+
+
+FORGED = '2030-01-01T00:00:00.000Z INFO reminder.app: all is well'
+
+
+@pytest.mark.parametrize('level', ['INFO', 'DEBUG'])
+@pytest.mark.parametrize('separator', ['\n', '\r', '\r\n', '\v', '\f', '\x1c', '\x85', '\u2028', '\u2029'])
+def test_no_line_can_be_forged_by_what_another_quotes(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], level: str, separator: str
+) -> None:
+    name = f'tea{separator}{FORGED}\033[2J\ud800'
+    for form in ('text', 'json'):
+        log_to_stderr(level, form)
+        logger.warning('odd: %s', name)
+        try:
+            raise KeyError(name)
+        except KeyError:
+            logger.exception('broken by %s', name)
+        lines = capsys.readouterr().err.splitlines()
+        begun = [line for line in lines if not line.startswith('    ')]
+        assert len(begun) == 2
+        assert all(line.isprintable() for line in lines)
+        assert not any(line.startswith(FORGED) for line in lines)
+        if form == 'json':
+            assert [json.loads(line)['message'] for line in begun] == [f'odd: {name}', f'broken by {name}']
+
+
+@pytest.mark.parametrize('form', ['text', 'json'])
+def test_what_an_unexpected_error_quotes_is_told_at_debug_alone(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    for level in ('INFO', 'DEBUG'):
+        log_to_stderr(level, form)
+        try:
+            try:
+                raise KeyError('a private' + ' matter')
+            except KeyError as error:
+                raise ValueError('of a private' + ' matter') from error
+        except ValueError:
+            logger.exception('broken')
+        said = capsys.readouterr().err
+        assert 'Traceback' in said
+        assert 'test_serve.py' in said
+        assert 'ValueError' in said
+        assert ('private matter' in said) == (level == 'DEBUG')
