@@ -122,6 +122,7 @@ class PythonClient(Client):
         self._client = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.3, handle_sigint=False)
         self._client.on('connect', self._connected)
         self._client.on('disconnect', lambda reason: self.record('disconnect', reason=reason))
+        self._client.on('connect_error', lambda error: self.record('connect_error', **_message(error)))
         self._client.on('*', lambda name, *args: self.record('message', name=name, args=list(args)))
         self._client.connect(url, transports=transports, auth=auth, wait_timeout=15)
 
@@ -135,6 +136,11 @@ class PythonClient(Client):
 
     def close(self) -> None:
         self._client.shutdown()
+
+
+def _message(error: Any) -> dict[str, str]:
+    """A refusal by the server, which is an object, or why it could not be reached, which is a text."""
+    return {'message': error['message'] if isinstance(error, dict) else str(error)}
 
 
 class JavaScriptClient(Client):

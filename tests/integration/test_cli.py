@@ -14,17 +14,22 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
+from typing import ClassVar
 
+import jwt
 import pytest
 
 from tests.clients import Clients
-from tests.server import ROOT, Server, free_port, wall
+from tests.faults import ClockedServer
+from tests.server import ROOT, SETTINGS, Server, free_port, wall
+from tests.tokens import AUDIENCE, ISSUER, SECRET, SIGNERS, private_pem, public_pem, token
 
 COMMAND = [sys.executable, '-m', 'reminder.cli']
 
 
 def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ('EVENT_REMINDER_URL', 'NO_COLOR', 'TZ')}
+    unwanted = {*SETTINGS, 'EVENT_REMINDER_URL', 'EVENT_REMINDER_TOKEN', 'NO_COLOR', 'TZ'}
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**kept, 'PYTHONPATH': str(ROOT), **changes}
 
 
@@ -298,3 +303,98 @@ def test_a_terminal_gets_colours_unless_somebody_asked_for_none(server: Server) 
     assert b'\033[33mwarning: ' in shown()
     assert b'\033' not in shown(NO_COLOR='1')
     assert b'\033' not in shown(TERM='dumb')
+
+
+class TestTokens:
+    """Against a server that asks for tokens."""
+
+    AUTH: ClassVar = {'AUTH_SECRET': SECRET, 'AUTH_AUDIENCE': AUDIENCE, 'AUTH_ISSUER': ISSUER}
+
+    @pytest.fixture(scope='class')
+    @classmethod
+    def server(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+        with Server(tmp_path_factory.mktemp('tokens'), **cls.AUTH) as server:
+            yield server.start()
+
+    def make(self, run: Run, *arguments: str) -> str:
+        """What `event-reminder token` prints, which is a token alone."""
+        done = run('token', *arguments, **self.AUTH)
+        assert (done.returncode, done.stderr) == (0, '')
+        (line,) = done.stdout.splitlines()
+        return line
+
+    def test_what_is_made_lets_in(self, run: Run) -> None:
+        made = self.make(run, '--scope', 'schedule', '--expires', '2h', '--subject', 'ann')
+        claims = jwt.decode(made, SECRET, ['HS256'], audience=AUDIENCE, issuer=ISSUER)
+        assert (claims['sub'], claims['scope'], claims['exp'] - claims['iat']) == ('ann', 'schedule', 7_200)
+
+        for arguments, changes in ((('--token', made), {}), ((), {'EVENT_REMINDER_TOKEN': made})):
+            done = run('schedule', 'x', '--at', '2037-01-01 00:00', *arguments, **changes)
+            assert (done.returncode, done.stderr) == (0, '')
+        done = run('timezones', 'berlin', '--token', made, EVENT_REMINDER_TOKEN='nonsense')
+        assert done.stdout == 'Europe/Berlin\n'
+
+    def test_by_default_it_lets_listen_and_schedule_for_an_hour(self, run: Run) -> None:
+        claims = jwt.decode(self.make(run), SECRET, ['HS256'], audience=AUDIENCE, issuer=ISSUER)
+        assert (claims['scope'], claims['exp'] - claims['iat']) == ('listen schedule', 3_600)
+        assert 'sub' not in claims
+
+    def test_the_settings_are_those_of_the_servers_own_file(self, tmp_path: Path) -> None:
+        key = tmp_path / 'key.pem'
+        key.write_text(private_pem(SIGNERS['ES256']))
+        one_line = public_pem(SIGNERS['ES256']).replace('\n', '\\n')
+        (tmp_path / '.env').write_text(f'AUTH_PUBLIC_KEY={one_line}\n')
+        arguments = [*COMMAND, 'token', '--scope', 'listen', '--private-key', str(key)]
+        done = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, '')
+        claims = jwt.decode(done.stdout.strip(), SIGNERS['ES256'].public_key(), ['ES256'])
+        assert claims['scope'] == 'listen'
+
+    @pytest.mark.parametrize(
+        ('arguments', 'settings', 'said'),
+        [
+            ([], {}, 'neither AUTH_SECRET nor AUTH_PUBLIC_KEY is set'),
+            ([], {'AUTH_SECRET': 'S3CRET'}, 'AUTH_SECRET has to be at least 32 bytes long'),
+            ([], {'AUTH_PUBLIC_KEY': public_pem(SIGNERS['ES256'])}, '--private-key FILE'),
+            (['--private-key', 'missing.pem'], AUTH, '--private-key missing.pem cannot be read: No such file'),
+        ],
+    )
+    def test_what_is_missing_is_named(
+        self, run: Run, arguments: list[str], settings: dict[str, str], said: str
+    ) -> None:
+        done = run('token', *arguments, **settings)
+        assert (done.returncode, done.stdout) == (2, '')
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f'event-reminder: {said}') or said in line
+        assert 'S3CRET' not in line
+
+    @pytest.mark.parametrize('command', [('timezones',), ('status',), ('listen',), ('schedule', 'x')])
+    def test_who_is_refused_is_told_so_in_one_line(self, run: Run, server: Server, command: tuple[str, ...]) -> None:
+        for changes, reason in (({}, 'token is missing'), ({'EVENT_REMINDER_TOKEN': 'x.y.z'}, 'token is not valid')):
+            done = run(*command, **changes)
+            assert (done.returncode, done.stdout) == (1, '')
+            assert done.stderr == f'event-reminder: cannot connect to {server.url}: {reason}\n'
+
+    def test_who_may_not_schedule_is_told_so(self, run: Run) -> None:
+        done = run('schedule', 'x', '--token', self.make(run, '--scope', 'listen'))
+        assert (done.returncode, done.stderr) == (1, "event-reminder: scope 'schedule' is required\n")
+
+    def test_who_may_not_listen_does_not_wait_for_ever(self, run: Run, server: Server) -> None:
+        made = self.make(run, '--scope', 'schedule')
+        for command in (('listen',), ('schedule', 'x', '--at', '2037-01-01 00:00', '--wait')):
+            done = run(*command, '--token', made)
+            assert (done.returncode, done.stdout) == (1, '')
+            assert done.stderr == (
+                f"event-reminder: no reminders come from {server.url}: the token lacks the scope 'listen'\n"
+            )
+
+    def test_who_listens_is_told_when_the_token_expires(self, tmp_path: Path, start: Start) -> None:
+        server = ClockedServer(tmp_path, '2030-01-01 11:59:30', **self.AUTH)
+        with server:
+            server.start()
+            listening = start('listen', '--url', server.url, EVENT_REMINDER_TOKEN=token(server.now()))
+            assert listening.line().startswith('listening to')
+            server.set_clock(server.now() + 3_600_000)
+            assert re.fullmatch(r'connection lost \(.*\), connecting again \.\.\.', listening.line())
+            assert listening.line() == f'event-reminder: cannot connect to {server.url}: token has expired'
+            assert listening.process.wait(10) == 1

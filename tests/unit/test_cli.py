@@ -72,6 +72,13 @@ def test_without_tz_the_zone_is_where_the_link_leads(tmp_path: Path, target: str
         ['listen', '--url', 'ftp://host'],
         ['listen', '--url', 'http://host:port'],
         ['listen', '--url', 'http://'],
+        ['token', '--scope', 'everything'],
+        ['token', '--scope', ''],
+        ['token', '--scope', 'listen,'],
+        ['token', '--expires', '0h'],
+        ['token', '--expires', '1'],
+        ['token', '--expires', 'never'],
+        ['token', '--expires', '1000000s'],
     ],
 )
 def test_wrong_arguments_end_with_2_and_a_hint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +88,7 @@ def test_wrong_arguments_end_with_2_and_a_hint(arguments: list[str], capsys: pyt
     assert 'usage: event-reminder' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('command', ['serve', 'timezones', 'schedule', 'listen'])
+@pytest.mark.parametrize('command', ['serve', 'timezones', 'schedule', 'listen', 'status', 'token'])
 def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (['--help'], [command, '--help']):
         with pytest.raises(SystemExit) as caught:
