@@ -114,7 +114,8 @@ class SocketIO(WebSocket):
         super().__init__(url)
         self.read()
         self.send(connect)
-        answer = self.read()
+        while (answer := self.read()) == '2':
+            continue
         assert answer.startswith('40{'), answer
         self.connected: dict[str, Any] = json.loads(answer[2:])
 

@@ -66,13 +66,13 @@ class Fortress(Server):
 class Canary:
     """`canary.py` in a process of its own, for the time of a `with` block; after it `report` is what it saw."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self.report: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, '-I', '-S', HERE / 'canary.py', str(self._port)],
+            [sys.executable, '-I', '-S', HERE / 'canary.py', str(self._server.port), str(self._server.pid)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

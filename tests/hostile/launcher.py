@@ -32,7 +32,7 @@ KINDS = (Connection, Greeting, Handler, Polling, Probe, Session, WebSocket)
 def take_census() -> None:
     """Counts, for each kind, what is still there after a garbage collection, and writes it down."""
     gc.collect()
-    census = Counter({kind: 0 for kind in ('greenlet', 'timer', *(kind.__name__ for kind in KINDS))})
+    census = Counter(dict.fromkeys(('greenlet', 'timer', *(kind.__name__ for kind in KINDS)), 0))
     for thing in gc.get_objects():
         if isinstance(thing, greenlet):
             if thing is not getcurrent() and root(thing) is root(getcurrent()) and not (thing.dead or is_idle(thing)):

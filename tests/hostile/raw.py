@@ -1,6 +1,7 @@
 """Raw sockets without manners: what attackers write, and what they see of the answer.
 
-Attackers come from another address of this machine than honest clients, whose share of connections they do not touch.
+The server believes that it stands behind a proxy, so that attackers have another address than honest clients, whose
+share of connections they do not touch: by default they all come from `STRANGER`.
 """
 
 import json
@@ -15,7 +16,7 @@ import gevent
 
 from tests.wire import CLOSE, FIN, TEXT, frame
 
-STRANGER = '127.0.0.2'
+STRANGER = 'X-Forwarded-For: 203.0.113.66'
 PATIENCE = 5.0
 """Seconds within which the server has to answer an attacker, if it does."""
 SPAN = 0.8
@@ -39,7 +40,7 @@ class Link:
     """A TCP connection to the server. What is sent to one that has closed goes nowhere: an attacker does not care."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE, source_address=(STRANGER, 0))
+        self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread = b''
 
@@ -114,6 +115,11 @@ class Link:
             raise Gone
         self._unread += data
 
+    def end(self) -> None:
+        """Says that no more comes, and goes on reading."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
     def drop(self) -> None:
         """Throws away what has come so far, on a socket that does not block."""
         with suppress(BlockingIOError):
@@ -133,6 +139,7 @@ class Target:
     def __init__(self, port: int) -> None:
         self._port = port
         self._links: list[Link] = []
+        self._begin = time.monotonic()
 
     def lasting(self, seconds: float = SPAN) -> Iterator[int]:
         """Counts from 0 for so long."""
@@ -140,6 +147,10 @@ class Target:
         while time.monotonic() < end:
             yield number
             number += 1
+
+    def until(self, seconds: float) -> float:
+        """The moment (monotonic) so long after the attack began."""
+        return self._begin + seconds
 
     def link(self) -> Link:
         """A TCP connection."""
@@ -205,12 +216,14 @@ def address(**query: str) -> str:
 def request(method: str, path: str, body: bytes = b'', *headers: str) -> bytes:
     """An HTTP request. With a body there is its length, unless the headers say something else."""
     lines = [f'{method} {path} HTTP/1.1', 'Host: victim', *headers]
+    if not any(line.startswith('X-Forwarded-For:') for line in headers):
+        lines.append(STRANGER)
     if body and not any(line.lower().startswith(('content-length', 'transfer-encoding')) for line in headers):
         lines.append(f'Content-Length: {len(body)}')
     return '\r\n'.join([*lines, '', '']).encode('latin-1') + body
 
 
-def handshake(**query: str) -> bytes:
+def handshake(*headers: str, **query: str) -> bytes:
     """The request that opens a WebSocket."""
     return request(
         'GET',
@@ -220,6 +233,7 @@ def handshake(**query: str) -> bytes:
         'Connection: Upgrade',
         'Sec-WebSocket-Version: 13',
         'Sec-WebSocket-Key: aG9zdGlsZSBob3N0aWxlIQ==',
+        *headers,
     )
 
 
