@@ -1,9 +1,11 @@
 """Engine.IO 4 and WebSocket by hand, as their documents say (engine.io-protocol; RFC 6455)."""
 
+import functools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 import requests
@@ -24,7 +26,32 @@ from tests.wire import (
     engine_url,
 )
 
-INTERVAL, TIMEOUT = 0.3, 1.2
+INTERVAL, TIMEOUT = 0.3, 0.2
+"""Those of the official test suites (s)."""
+ATTEMPTS = 3
+
+Case = TypeVar('Case', bound=type)
+
+
+def in_time(case: Case) -> Case:
+    """Tries each test of a class again where it fails: a busy machine may be too late for a heartbeat of 0.2 s."""
+
+    def again(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(*arguments: Any, **fixtures: Any) -> None:
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return test(*arguments, **fixtures)
+                except (AssertionError, OSError, websocket.WebSocketException):
+                    continue
+            return test(*arguments, **fixtures)
+
+        return run
+
+    for name, test in list(vars(case).items()):
+        if name.startswith('test_'):
+            setattr(case, name, again(test))
+    return case
 
 
 @pytest.fixture(scope='module')
@@ -42,6 +69,13 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server.start()
 
 
+@pytest.fixture(scope='module', params=['patient', 'hasty'])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of both: what a packet means does not depend on the heartbeat."""
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
 class Waiting:
     """A GET that waits for its answer beside the test."""
 
@@ -57,12 +91,19 @@ class Waiting:
         return answer
 
 
+def is_closed_at_once(socket: WebSocket) -> bool:
+    """Whether the server closes the connection now, before its heartbeat could."""
+    begin = time.monotonic()
+    socket.close_code()
+    return time.monotonic() - begin < INTERVAL
+
+
 class TestHandshake:
     def test_over_polling(self, hasty: Server) -> None:
         handshake = Polling(hasty.url).handshake
         assert isinstance(handshake.pop('sid'), str)
         assert handshake.pop('maxPayload') > 0
-        assert handshake == {'upgrades': ['websocket'], 'pingInterval': 300, 'pingTimeout': 1200}
+        assert handshake == {'upgrades': ['websocket'], 'pingInterval': 300, 'pingTimeout': 200}
 
     def test_over_websocket(self, hasty: Server) -> None:
         with WebSocket(hasty.url) as socket:
@@ -70,7 +111,7 @@ class TestHandshake:
         handshake = json.loads(opened.removeprefix('0'))
         assert isinstance(handshake.pop('sid'), str)
         assert handshake.pop('maxPayload') > 0
-        assert handshake == {'upgrades': [], 'pingInterval': 300, 'pingTimeout': 1200}
+        assert handshake == {'upgrades': [], 'pingInterval': 300, 'pingTimeout': 200}
 
     def test_the_defaults(self, patient: Server) -> None:
         handshake = Polling(patient.url).handshake
@@ -100,9 +141,9 @@ class TestHandshake:
 )
 class TestBadRequests:
     def test_a_request_that_the_protocol_does_not_know_is_400(
-        self, patient: Server, method: str, query: dict[str, str]
+        self, server: Server, method: str, query: dict[str, str]
     ) -> None:
-        assert requests.request(method, engine_url(patient.url, **query), timeout=5).status_code == 400
+        assert requests.request(method, engine_url(server.url, **query), timeout=5).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -116,13 +157,14 @@ class TestBadRequests:
         {'transport': 'websocket', 'EIO': '4', 'sid': 'nobody'},
     ],
 )
-def test_a_websocket_that_the_protocol_does_not_know_is_refused(patient: Server, query: dict[str, str]) -> None:
-    address = engine_url(patient.url, **query).replace('http', 'ws', 1)
+def test_a_websocket_that_the_protocol_does_not_know_is_refused(server: Server, query: dict[str, str]) -> None:
+    address = engine_url(server.url, **query).replace('http', 'ws', 1)
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         websocket.create_connection(address, timeout=5)
     assert refused.value.status_code == 400
 
 
+@in_time
 class TestHeartbeat:
     def test_pings_come_at_the_interval_while_pongs_do(self, hasty: Server) -> None:
         with SocketIO(hasty.url) as socket:
@@ -159,31 +201,33 @@ class TestHeartbeat:
     def test_a_client_that_pings_goes_the_wrong_way(self, patient: Server) -> None:
         with SocketIO(patient.url) as socket:
             socket.send('2')
-            socket.close_code()
+            assert is_closed_at_once(socket)
 
 
+@in_time
 class TestPolling:
-    def test_several_packets_in_one_post_and_one_get(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_several_packets_in_one_post_and_one_get(self, server: Server) -> None:
+        session = Polling(server.url)
         assert session.post('40').text == 'ok'
         commands = ['421["command",{}]', '422["command",1]', '423["command"]']
         answer = session.post(*commands)
         assert (answer.status_code, answer.text) == (200, 'ok')
+        assert answer.headers['Content-Type'] == 'text/plain; charset=UTF-8'
         packets: list[str] = []
         while sum(packet.startswith('43') for packet in packets) < 3:
             packets += session.get().text.split('\x1e')
         assert {packet[:3] for packet in packets if packet.startswith('43')} == {'431', '432', '433'}
 
-    def test_more_than_16_packets_in_one_post_are_all_handled(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_more_than_16_packets_in_one_post_are_all_handled(self, server: Server) -> None:
+        session = Polling(server.url)
         session.post('40')
         session.post(*(f'42{number}["command",{{}}]' for number in range(100)))
         packets: set[str] = set()
         while len(packets) < 100:
             packets |= {packet.partition('[')[0] for packet in session.get().text.split('\x1e') if packet[:2] == '43'}
 
-    def test_a_get_waits_until_there_is_something(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_a_get_waits_until_there_is_something(self, server: Server) -> None:
+        session = Polling(server.url)
         session.post('40')
         session.get()
         while session.post('4299["command",{}]') and not session.get().text.startswith('4399['):
@@ -192,43 +236,55 @@ class TestPolling:
         session.post('421["command",{}]')
         assert waiting.answer().text.startswith('431[')
 
-    def test_a_client_that_closes_gets_its_waiting_get_answered_with_a_noop(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_a_client_that_closes_gets_its_waiting_get_answered_with_a_noop(self, server: Server) -> None:
+        session = Polling(server.url)
         waiting = Waiting(session)
         assert session.post('1').status_code == 200
         assert (waiting.answer().status_code, waiting.answer().text) == (200, '6')
         assert (session.get().status_code, session.post('40').status_code) == (400, 400)
 
-    def test_a_second_get_while_one_waits_ends_the_session(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_a_second_get_while_one_waits_ends_the_session(self, server: Server) -> None:
+        session = Polling(server.url)
         waiting = Waiting(session)
         assert session.get().status_code == 400
-        assert waiting.answer().status_code == 200
+        assert (waiting.answer().status_code, waiting.answer().text) == (200, '1')
         assert session.get().status_code == 400
 
     @pytest.mark.parametrize('body', [b'abc', b'9', b'4\x1e', b'\x1e', b'', b'\xff\xfe', b'40\x1eabc'])
-    def test_a_malformed_post_ends_the_session(self, patient: Server, body: bytes) -> None:
-        session = Polling(patient.url)
+    def test_a_malformed_post_ends_the_session(self, server: Server, body: bytes) -> None:
+        session = Polling(server.url)
         assert session.post_bytes(body).status_code == 400
         assert session.get().status_code == 400
 
-    def test_a_binary_packet_that_no_packet_announced_ends_the_session(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_text_and_binary_packets_in_one_post(self, server: Server) -> None:
+        session = Polling(server.url)
+        placeholders = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}'
+        assert (
+            session.post('40', f'452-789["command",{placeholders}]', 'bAQIDBA==', 'bBQ==', '421["command"]').text
+            == 'ok'
+        )
+        packets = ''
+        while not ('43789[' in packets and '431[' in packets):
+            packets += session.get().text
+
+    def test_a_binary_packet_that_no_packet_announced_ends_the_session(self, server: Server) -> None:
+        session = Polling(server.url)
         session.post('40')
         session.post('bAQID')
         while session.get().status_code == 200:
             continue
         assert session.post('40').status_code == 400
 
-    def test_a_post_beyond_the_announced_size_is_refused(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_a_post_beyond_the_announced_size_is_refused(self, server: Server) -> None:
+        session = Polling(server.url)
         body = b'4' * (session.handshake['maxPayload'] + 1)
         assert session.post_bytes(body).status_code in (400, 413)
 
 
+@in_time
 class TestUpgrade:
-    def test_a_session_moves_from_polling_to_websocket(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_a_session_moves_from_polling_to_websocket(self, server: Server) -> None:
+        session = Polling(server.url)
         session.post('40')
         assert session.get().text.startswith('40{')
         with session.probe() as socket:
@@ -241,16 +297,26 @@ class TestUpgrade:
             while not (packet := socket.read()).startswith('431['):
                 assert packet == '6' or packet.startswith('42')
 
-    def test_a_get_that_waits_is_let_go_by_the_probe(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_a_client_may_move_without_waiting_for_the_answer_to_its_probe(self, server: Server) -> None:
+        session = Polling(server.url)
+        with session.probe() as socket:
+            for packet in ('2probe', '5', '40'):
+                socket.send(packet)
+            assert socket.read() == '3probe'
+            while not (packet := socket.read()).startswith('40{'):
+                assert packet == '6'
+            assert session.get().status_code == 400
+
+    def test_a_get_that_waits_is_let_go_by_the_probe(self, server: Server) -> None:
+        session = Polling(server.url)
         waiting = Waiting(session)
         with session.probe() as socket:
             socket.send('2probe')
             assert socket.read() == '3probe'
             assert waiting.answer().text == '6'
 
-    def test_packets_that_wait_move_along(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_packets_that_wait_move_along(self, server: Server) -> None:
+        session = Polling(server.url)
         with session.probe() as socket:
             socket.send('2probe')
             assert socket.read() == '3probe'
@@ -259,8 +325,8 @@ class TestUpgrade:
             while not (packet := socket.read()).startswith('40{'):
                 assert packet == '6'
 
-    def test_after_it_the_session_is_closed_to_http_and_to_other_websockets(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_after_it_the_session_is_closed_to_http_and_to_other_websockets(self, server: Server) -> None:
+        session = Polling(server.url)
         with session.probe() as socket:
             socket.send('2probe')
             assert socket.read() == '3probe'
@@ -275,8 +341,8 @@ class TestUpgrade:
             while not socket.read().startswith('431['):
                 continue
 
-    def test_a_probe_that_is_given_up_leaves_the_session_on_polling(self, patient: Server) -> None:
-        session = Polling(patient.url)
+    def test_a_probe_that_is_given_up_leaves_the_session_on_polling(self, server: Server) -> None:
+        session = Polling(server.url)
         with session.probe() as socket:
             socket.send('2probe')
             assert socket.read() == '3probe'
@@ -286,12 +352,13 @@ class TestUpgrade:
             continue
 
     @pytest.mark.parametrize('first', ['5', '40', 'abc', '2', '3probe'])
-    def test_a_probe_that_says_anything_else_is_closed(self, patient: Server, first: str) -> None:
-        with Polling(patient.url).probe() as socket:
+    def test_a_probe_that_says_anything_else_is_closed(self, server: Server, first: str) -> None:
+        with Polling(server.url).probe() as socket:
             socket.send(first)
-            socket.close_code()
+            assert is_closed_at_once(socket)
 
 
+@in_time
 class TestSessionEnds:
     @pytest.mark.parametrize(
         'packet',
@@ -308,16 +375,20 @@ class TestSessionEnds:
             '42[]',
             '42[1]',
             '42["command"',
+            '42abc["command",{}]',
             '47',
             '40[]',
+            '0{}',
+            '2probe',
+            '3probe',
+            '5',
+            '7',
         ],
     )
-    def test_a_malformed_packet_ends_it_at_once(self, patient: Server, packet: str) -> None:
-        with SocketIO(patient.url) as socket:
-            begin = time.monotonic()
+    def test_a_malformed_packet_ends_it_at_once(self, server: Server, packet: str) -> None:
+        with SocketIO(server.url) as socket:
             socket.send(packet)
-            socket.close_code()
-            assert time.monotonic() - begin < 3
+            assert is_closed_at_once(socket)
 
     @pytest.mark.parametrize(
         'packet',
@@ -334,22 +405,52 @@ class TestSessionEnds:
         ],
         ids=lambda packet: packet[:20],
     )
-    def test_what_no_parser_should_take_harms_nobody_else(self, patient: Server, packet: str) -> None:
-        with SocketIO(patient.url) as other, SocketIO(patient.url) as socket:
+    def test_what_no_parser_should_take_harms_nobody_else(self, server: Server, packet: str) -> None:
+        with SocketIO(server.url) as other, SocketIO(server.url) as socket:
             socket.send(packet)
             other.send('421["command",{}]')
             assert other.read_message().startswith('431[')
 
-    def test_a_message_before_connect_ends_it(self, patient: Server) -> None:
-        with WebSocket(patient.url) as socket:
+    def test_a_connect_that_is_malformed_ends_it_at_once(self, server: Server) -> None:
+        with WebSocket(server.url) as socket:
+            socket.read()
+            socket.send('4abc')
+            assert is_closed_at_once(socket)
+
+    def test_a_noop_and_a_pong_that_nobody_asked_for_are_taken(self, server: Server) -> None:
+        with SocketIO(server.url) as socket:
+            for packet in ('6', '3', '421["command",{}]'):
+                socket.send(packet)
+            assert socket.read_message().startswith('431[')
+
+    def test_attachments_are_taken_and_the_command_answered(self, server: Server) -> None:
+        with SocketIO(server.url) as socket:
+            socket.send('452-789["command",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
+            for content in (b'\x01\x02\x03', b'\x04\x05\x06'):
+                socket.send_frame(FIN | BINARY, content)
+            assert socket.read_message().startswith('43789[')
+
+    def test_a_client_that_leaves_the_namespace_keeps_its_connection_and_its_heartbeat(self, hasty: Server) -> None:
+        with SocketIO(hasty.url) as socket:
+            socket.send('41')
+            for _ in range(3):
+                while socket.read() != '2':
+                    continue
+                socket.send('3')
+            socket.send('40')
+            while not socket.read().startswith('40{'):
+                continue
+
+    def test_a_message_before_connect_ends_it(self, server: Server) -> None:
+        with WebSocket(server.url) as socket:
             socket.read()
             socket.send('421["command",{}]')
-            socket.close_code()
+            assert is_closed_at_once(socket)
 
-    def test_a_client_that_closes_is_closed(self, patient: Server) -> None:
-        with SocketIO(patient.url) as socket:
+    def test_a_client_that_closes_is_closed(self, server: Server) -> None:
+        with SocketIO(server.url) as socket:
             socket.send('1')
-            socket.close_code()
+            assert is_closed_at_once(socket)
 
     def test_a_client_that_never_connects_is_closed(self, hasty: Server) -> None:
         with WebSocket(hasty.url) as socket:
