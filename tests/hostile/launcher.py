@@ -36,7 +36,7 @@ def take_census() -> None:
     for thing in gc.get_objects():
         if isinstance(thing, greenlet):
             if thing is not getcurrent() and root(thing) is root(getcurrent()) and not (thing.dead or is_idle(thing)):
-                census['greenlet' if thing else 'timer'] += 1  # one is false that has not begun
+                census['greenlet' if thing.gr_frame else 'timer'] += 1  # who has not begun has no frame
         elif isinstance(thing, KINDS):
             census[type(thing).__name__] += 1
     part = Path('census.part')
