@@ -8,7 +8,7 @@ connection is idle. Nothing else waits in memory for a client: the log is the qu
 All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +25,11 @@ YIELD_EVERY = 256
 class Reader:
     """A connection's place in the log; `place` is None while it is live, not placed yet, or gone."""
 
-    __slots__ = ('place', 'queued', 'replay')
+    __slots__ = ('place', 'replay')
 
     def __init__(self) -> None:
         self.place: Place | None = None
         self.replay: Replay | None = None
-        self.queued = False
 
     @property
     def idle(self) -> bool:
@@ -67,7 +66,7 @@ class Delivery:
         self._unplaced: dict[Reader, None] = {}
         self._live: dict[Reader, None] = {}
         self._early: dict[Reader, None] = {}
-        self._behind: deque[Reader] = deque()
+        self._behind: OrderedDict[Reader, None] = OrderedDict()
 
     def close(self, minute: int, now: Callable[[], int]) -> None:
         """Closes `minute` in the log and makes it ready. Raises StoreUnavailable: call it again then."""
@@ -103,7 +102,7 @@ class Delivery:
 
     def leave(self, reader: Reader) -> None:
         """Forgets a connection."""
-        for readers in (self._readers, self._live, self._unplaced, self._early):
+        for readers in (self._readers, self._live, self._unplaced, self._early, self._behind):
             readers.pop(reader, None)
         reader.place = None
 
@@ -119,10 +118,9 @@ class Delivery:
         """
         if not self._behind:
             return False
-        reader = self._behind.popleft()
-        reader.queued = False
+        reader, _ = self._behind.popitem(last=False)
         if reader.place is None or not reader.idle:
-            return True  # gone, or `ready` will bring it back
+            return True  # `ready` will bring it back
         record = self._log.record
         try:
             page = self._log.page(reader.place)
@@ -203,7 +201,7 @@ class Delivery:
     def _queue(self, reader: Reader) -> None:
         """Puts a reader where its place belongs: live, behind, or (where another server was ahead) early."""
         place = reader.place
-        if place is None or reader.queued:
+        if place is None or reader in self._behind:
             return
         if place > self._log.end:
             self._early[reader] = None
@@ -211,6 +209,5 @@ class Delivery:
             reader.place = None
             self._live[reader] = None
         else:
-            reader.queued = True
-            self._behind.append(reader)
+            self._behind[reader] = None
             self._wake()

@@ -9,6 +9,8 @@ SHARE = 4
 """An address may have one part in so many of all there is."""
 IPV6_SITE = 64
 """Bits of an IPv6 address that whoever has it chooses freely; so the others are what is counted under."""
+LONGEST = 64
+"""Characters of an address, with a zone and a port."""
 UNKNOWN = 'unknown'
 """All whose address a proxy does not tell in a form that is known share one share."""
 
@@ -60,9 +62,13 @@ class Shares:
                 del self._taken[site]
 
 
-@lru_cache(4096)
 def _site(address: str) -> str:
     """What `address`, maybe with a port, is counted under; '' where that is this machine, which has no share."""
+    return _known_site(address) if len(address) <= LONGEST else UNKNOWN
+
+
+@lru_cache(4096)
+def _known_site(address: str) -> str:
     host = address
     if address.startswith('['):
         host = address[1:].partition(']')[0]

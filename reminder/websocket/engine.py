@@ -9,23 +9,28 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qs
 
 import engineio
 import gevent
 from engineio import packet as eio_packet
+from gevent.lock import BoundedSemaphore
 
 from reminder.websocket.addresses import Shares, client_address
 from reminder.websocket.deadlines import Deadlines
-from reminder.websocket.session import MAX_POST, Probe, Refused, Session
+from reminder.websocket.session import MAX_MESSAGE, MAX_POST, Probe, Refused, Session
 from reminder.websocket.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 Reply = tuple[str, bytes]
 
+LARGE_POSTS = 16
+"""POSTs larger than one message that are taken at a time, as each of them is held in memory until it is handled."""
 OK = '200 OK'
 NO_CONTENT = '204 No Content'
 _ERRORS = {
@@ -75,6 +80,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.origins = frozenset(origins)
         self.deadlines = Deadlines()
         self.workers = Workers()
+        self._large_posts = BoundedSemaphore(LARGE_POSTS)
         self.stopping = False
 
     # -- requests -----------------------------------------------------------------------------------------------
@@ -122,13 +128,13 @@ class Engine(engineio.Server):  # type: ignore[misc]
         return _error('request') if session.upgraded or (upgrade and session.upgrading) else None
 
     def serve_websocket(self, environ: dict[str, Any]) -> None:
-        """Takes a WebSocket after its handshake, whose request was not refused."""
-        sock, buffered = environ['wsgi.websocket']
+        """Takes a WebSocket whose request was not refused; the answer to its handshake may be still to be written."""
+        sock, buffered, answer = environ['wsgi.websocket']
         sid = _query(environ).get('sid')
         if sid is None:
-            self._create(environ).attach(sock, buffered)
+            self._create(environ).attach(sock, buffered, answer)
         else:
-            Probe(self.sockets[sid], sock, buffered)
+            Probe(self.sockets[sid], sock, buffered, answer)
 
     def _serve_polling(self, environ: dict[str, Any]) -> Reply:
         sid = _query(environ).get('sid')
@@ -137,9 +143,18 @@ class Engine(engineio.Server):  # type: ignore[misc]
         try:
             if environ['REQUEST_METHOD'] == 'GET':
                 return OK, self.sockets[sid].get()
-            return OK, self.sockets[sid].post(_body(environ))
+            return OK, self._take_post(self.sockets[sid], environ)
         except Refused as error:
             return _error(str(error))
+
+    def _take_post(self, session: Session, environ: dict[str, Any]) -> bytes:
+        length = environ.get('CONTENT_LENGTH') or '0'
+        if not length.isdecimal():
+            raise Refused('request')
+        if int(length) > MAX_POST:
+            raise Refused('size')
+        with self._large_posts if int(length) > MAX_MESSAGE else nullcontext():
+            return session.post(partial(_read, environ['wsgi.input'], int(length)))
 
     def _create(self, environ: dict[str, Any]) -> Session:
         session = Session(self, self.generate_id(), client_address(environ, self.trusted_proxies))
@@ -260,17 +275,12 @@ class Engine(engineio.Server):  # type: ignore[misc]
             self.sockets[sid].go_on()
 
 
-def _body(environ: dict[str, Any]) -> bytes:
-    """The body of a POST. Raises Refused for one that is too large, or breaks off, or whose length is no number."""
-    length = environ.get('CONTENT_LENGTH') or '0'
-    if not length.isdecimal():
+def _read(body: Any, length: int) -> bytes:
+    """All of a body. Raises Refused where it breaks off."""
+    data: bytes = body.read(length)
+    if len(data) < length:
         raise Refused('request')
-    if int(length) > MAX_POST:
-        raise Refused('size')
-    body: bytes = environ['wsgi.input'].read(int(length))
-    if len(body) < int(length):
-        raise Refused('request')
-    return body
+    return data
 
 
 def _host(authority: str) -> str:
@@ -278,10 +288,15 @@ def _host(authority: str) -> str:
     return _DEFAULT_PORT.sub('', authority.lower())
 
 
-def _query(environ: dict[str, Any]) -> dict[str, str]:
+def _query(environ: dict[str, Any]) -> Mapping[str, str]:
+    return _parameters(environ.get('QUERY_STRING', ''))
+
+
+@lru_cache(256)  # a request's query is asked for several times, and those of many WebSockets are the same
+def _parameters(query: str) -> Mapping[str, str]:
     """The first value of each parameter."""
     try:
-        fields = parse_qs(environ.get('QUERY_STRING', ''), keep_blank_values=True, max_num_fields=100)
+        fields = parse_qs(query, keep_blank_values=True, max_num_fields=100)
     except ValueError:
         return {}
     return {name: values[0] for name, values in fields.items()}

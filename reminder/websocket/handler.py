@@ -6,13 +6,16 @@ headers of any size; they print what goes wrong past the log. `_discard` and `so
 
 import http.client
 import logging
+import math
 import re
 import socket
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import gevent
 from gevent import monkey
 from geventwebsocket.handler import WebSocketHandler
 
@@ -26,18 +29,21 @@ IDLE = 60.0
 """Seconds between two requests of a connection. More than between a polling client's pongs, each of which is a POST."""
 TRANSFER = 30.0
 """Seconds for the body of a request, or for an answer to be taken."""
+PIECE = 16_384
+"""Bytes of a body that nobody reads which are thrown away at a time."""
 MAX_HEADERS = 16_384
 """Bytes of a request's headers."""
 
 KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
 """What `Sec-WebSocket-Key` has to be (RFC 6455 section 4.1)."""
 
-_RawSocket = monkey.get_original('socket', 'socket')
+RawSocket = monkey.get_original('socket', 'socket')
+"""A socket that does not know of gevent."""
 
 
 def raw(sock: Any) -> Any:
     """gevent's socket as a plain one that does not block; gevent's own is left without a descriptor."""
-    raw = _RawSocket(fileno=sock.detach())
+    raw = RawSocket(fileno=sock.detach())
     raw.setblocking(False)
     return raw
 
@@ -56,27 +62,41 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._step = 0
-        """Changes with whatever is waited for, so that a deadline knows whether it still is."""
+        self._until = math.inf
+        """When (monotonic, s) what is waited for has to be done."""
+        self._looked_at = math.inf
+        """When that is looked at next."""
         self._patience = SILENCE
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Ends the connection if what is done takes longer than that."""
-        self._step = step = self._step + 1
-        # By a weak reference, as a deadline cannot be cancelled and would keep what has long ended.
-        self.server.engine.deadlines.after(seconds, _end_if_still, weakref.ref(self), step)
+        self._until = time.monotonic() + seconds
+        if self._until < self._looked_at:
+            self._look_in(seconds)
         try:
             yield
         finally:
-            self._step += 1
+            self._until = math.inf
 
-    def end_if_still(self, step: int) -> None:
-        """Ends the connection if what it did at that step is not done yet."""
+    def _look_in(self, seconds: float) -> None:
+        self._looked_at = time.monotonic() + seconds
+        # By a weak reference, as a deadline cannot be cancelled and would keep what has long ended.
+        self.server.engine.deadlines.after(seconds, _look_at, weakref.ref(self))
+
+    def look(self) -> None:
+        """Ends the connection if it is late; else sees to it that it is looked at again when it may be."""
         sock = getattr(self, 'socket', None)  # pywsgi takes the attribute away at the end
-        if sock is not None and step == self._step:
+        if sock is None:
+            return
+        if self._until <= time.monotonic():
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # who reads gets the end, who writes an error
+            return
+        self._looked_at = math.inf
+        if self._until < math.inf:
+            # Few different delays, as that is what deadlines are cheap for: what has less time left is looked at late.
+            self._look_in(next((step for step in (SILENCE, TRANSFER) if time.monotonic() + step >= self._until), IDLE))
 
     def handle_one_request(self) -> Any:
         """Serves one request of the connection."""
@@ -104,7 +124,8 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
             super().write(data)
 
     def run_websocket(self) -> None:
-        """Calls the application with the raw socket and what was read ahead, as `environ['wsgi.websocket']`."""
+        """Calls the application with `environ['wsgi.websocket']`: the raw socket, what was read ahead, and what is left
+        to be said of the handshake's answer, which is nothing."""
         sock = self.socket
         self.socket = None
         sock.settimeout(0)  # so that peek() cannot wait
@@ -113,7 +134,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         # gevent-websocket would send a CLOSE when its own object is collected.
         self.websocket.closed = True
         self.websocket = None
-        self.environ['wsgi.websocket'] = (plain, buffered)
+        self.environ['wsgi.websocket'] = (plain, buffered, b'')
         try:
             self.application(self.environ, _no_response)
         except BaseException:
@@ -134,11 +155,23 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         rfile, self.rfile = self.rfile, Headers(self.rfile)
         try:
             with self.within(SILENCE):
-                return super().read_request(raw_requestline)
+                read = super().read_request(raw_requestline)
+            self._check_framing()
+            return read
         except (OSError, IndexError, http.client.HTTPException) as error:
             raise ValueError('unreadable request') from error
         finally:
             self.rfile = rfile
+
+    def _check_framing(self) -> None:
+        """Refuses what a proxy before us may take to end elsewhere than pywsgi does (RFC 9112 sections 5.1, 6.1, 6.3).
+
+        Nobody sends us chunks: clients know how long what they send is.
+        """
+        if self.headers.get('transfer-encoding') is not None or len(self.headers.get_all('content-length', ())) > 1:
+            raise ValueError('the length of the body is not clear')
+        if self.headers.defects or any('\n' in value for value in self.headers.values()):
+            raise ValueError('a line that is no header, or belongs to the one before')
 
     def log_request(self) -> None:
         """Polls are not worth a line each."""
@@ -154,10 +187,10 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         self._send_error_response_if_possible(500)
 
 
-def _end_if_still(reference: 'weakref.ref[Handler]', step: int) -> None:
+def _look_at(reference: 'weakref.ref[Handler]') -> None:
     handler = reference()
     if handler is not None:
-        handler.end_if_still(step)
+        handler.look()
 
 
 class Headers:
@@ -191,9 +224,11 @@ class Body:
     def _discard(self) -> None:
         """Called by the library after the answer: a client has to get rid of its body before it reads that. What is
         larger than any body that is taken ends the connection."""
-        read = self.read(MAX_POST)
-        if len(read) == MAX_POST:
+        if (self._handler.content_length or 0) > MAX_POST:
             self._handler.close_connection = True
+        else:
+            while self.read(PIECE):
+                gevent.sleep(0)
 
 
 def _no_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:

@@ -17,7 +17,7 @@ from gevent.socket import socket as GeventSocket
 
 from reminder.websocket.addresses import Shares
 from reminder.websocket.engine import Engine
-from reminder.websocket.handler import KEY, SILENCE, Handler, raw
+from reminder.websocket.handler import KEY, SILENCE, Handler, RawSocket
 
 PATH = '/socket.io/'
 MAX_HEAD = 8_192
@@ -28,7 +28,7 @@ VISITORS = 2
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 _REQUEST = re.compile(rb'GET /socket\.io/\?([!-~]*) HTTP/1\.1\r\n', re.ASCII)
 _PASSED_ON = (('HTTP_HOST', b'host'), ('HTTP_ORIGIN', b'origin'), ('HTTP_X_FORWARDED_FOR', b'x-forwarded-for'))
-_HEADER = re.compile(rb'([!#$%&\'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)\r\n')
+_HEADER = re.compile(rb'([!#$%&\'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)')
 
 
 def _accept(key: bytes) -> bytes:
@@ -54,6 +54,15 @@ class Server(WSGIServer):  # type: ignore[misc]
         super().init_socket()
         # A poll's headers and body are two writes, which Nagle would hold 40 ms apart.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def do_read(self) -> Any:
+        """Accepts a connection, as a plain socket: most never need gevent's own."""
+        try:
+            descriptor, address = self.socket._accept()
+        except BlockingIOError:
+            return None
+        listener = self.socket
+        return RawSocket(listener.family, listener.type, listener.proto, descriptor), address
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Takes a new connection. gevent's own would spawn a greenlet that waits for the request."""
@@ -108,7 +117,8 @@ class Greeting:
 
     def __init__(self, server: Server, sock: Any, address: Any) -> None:
         self._server = server
-        self._sock = raw(sock)
+        sock.setblocking(False)
+        self._sock = sock
         self._address = address
         self._watcher: Any = None
         self._look()
@@ -155,11 +165,10 @@ class Greeting:
         self._server.leave(self._address)
         try:
             sock.recv(length)
-            sock.send(_RESPONSE % _accept(key))
         except OSError:
             sock.close()
             return
-        environ['wsgi.websocket'] = (sock, b'')
+        environ['wsgi.websocket'] = (sock, b'', _RESPONSE % _accept(key))
         self._server.engine.serve_websocket(environ)
 
 
@@ -174,13 +183,11 @@ def _parse(head: bytes) -> tuple[dict[str, Any] | None, bytes, int]:
     if request is None or end < 0:
         return None, b'', 0
     headers: dict[bytes, bytes] = {}
-    position = request.end()
-    while position < end + 2:
-        header = _HEADER.match(head, position)
-        if header is None or header[1].lower() in headers:
+    for line in head[request.end() : end].split(b'\r\n'):
+        header = _HEADER.fullmatch(line)
+        if header is None or (name := header[1].lower()) in headers:
             return None, b'', 0
-        headers[header[1].lower()] = header[2].strip(b' \t')
-        position = header.end()
+        headers[name] = header[2].strip(b' \t')
     key = headers.get(b'sec-websocket-key', b'')
     if (
         headers.get(b'upgrade', b'').lower() != b'websocket'

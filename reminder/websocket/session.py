@@ -17,7 +17,7 @@ import gevent
 from engineio import packet as eio_packet
 from gevent.event import Event
 
-from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY
+from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
 from reminder.websocket.transport import Chunk, Encoded, Polling, WebSocket
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ command is done."""
 MAX_INBOX = 512
 """Messages of one connection that wait for the window, above which nothing more is read from it. One read (64 KiB)
 may go beyond."""
+TURN = 16
+"""Messages that are handled in a row: those that need no database do not wait, and would keep everybody waiting."""
 MAX_OUTBOX = 262_144
 """Bytes that a client has not taken, above which nothing more is read from it or handled."""
 BURST = 10.0
@@ -78,6 +80,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Until when (monotonic) the messages that were handled would have taken at just the rate limit."""
         self._slowed = False
         """Whether messages wait because of the rate limit."""
+        self._posting = False
         self._room = Event()
         """Set while more is read from the client, for POSTs to wait for."""
         self._room.set()
@@ -198,9 +201,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             raise Malformed('unknown packet')
 
     def _work(self) -> None:
-        """Handles messages until none waits, or their answers are not taken."""
+        """Handles some messages, unless none waits or their answers are not taken; others get their turn then."""
         try:
-            while self._inbox and not self.closed and not self._full and self._within_rate():
+            for _ in range(TURN):
+                if not self._inbox or self.closed or self._full or not self._within_rate():
+                    break
                 message = self._inbox.popleft()
                 self._control_flow()
                 self.server.handle_message(self, message)
@@ -236,7 +241,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Has one more message handled at the same time, if the window allows and the client takes its answers; stops
         reading from one that does not, or that is ahead of its own commands."""
         full = self._full
-        if self._inbox and not (full or self._slowed) and self._running < (WINDOW if self.established else 1):
+        window = WINDOW if self.established and not self.server.workers.full else 1
+        if self._inbox and not (full or self._slowed) and self._running < window:
             self._running += 1
             self.server.workers.run(self._work)
         paused = full or len(self._inbox) > MAX_INBOX
@@ -264,8 +270,18 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._control_flow()
         return payload or self._parting
 
-    def post(self, body: bytes) -> bytes:
-        """Takes a long-polling POST, and returns its answer. Raises Refused."""
+    def post(self, read: Callable[[], bytes]) -> bytes:
+        """Takes a long-polling POST whose body `read` returns, and returns its answer. Raises Refused."""
+        if self._posting:
+            self._end(self.server.reason.TRANSPORT_ERROR)  # in which order would they have to be taken?
+            raise Refused('request')
+        self._posting = True
+        try:
+            return self._post(read())
+        finally:
+            self._posting = False
+
+    def _post(self, body: bytes) -> bytes:
         packets = body.split(b'\x1e', MAX_POST_PACKETS)
         if self.server.stopping:
             # An error would make the client drop the answers that it is about to fetch. So it waits for the end.
@@ -292,12 +308,12 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     # -- WebSocket ----------------------------------------------------------------------------------------------
 
-    def attach(self, sock: Any, buffered: bytes) -> None:
-        """Begins on a WebSocket."""
+    def attach(self, sock: Any, buffered: bytes, answer: bytes) -> None:
+        """Begins on a WebSocket, with what is still to be written of the answer to its handshake."""
         self.upgraded = True
         self.transport = WebSocket(sock, MAX_MESSAGE, self)
-        self.write(self.server.open_packet(self.sid, []))
-        self.transport.start(buffered)
+        self.transport.start(buffered, answer + frame(self.server.open_packet(self.sid, [])))
+        self._watch()
 
     def upgrade(self, transport: WebSocket) -> None:
         """Moves to a WebSocket, with the packets that wait."""
@@ -338,7 +354,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 class Probe:
     """A WebSocket that a polling client tries before it moves to it."""
 
-    def __init__(self, session: Session, sock: Any, buffered: bytes) -> None:
+    def __init__(self, session: Session, sock: Any, buffered: bytes, answer: bytes) -> None:
         self._session = session
         self._transport = WebSocket(sock, MAX_MESSAGE, self)
         self._answered = False
@@ -346,7 +362,7 @@ class Probe:
             other.end()
         session.probes.add(self)
         session.server.deadlines.after(UPGRADE_TIMEOUT, self.end)
-        self._transport.start(buffered)
+        self._transport.start(buffered, answer)
 
     def received(self, packet: str) -> None:
         """Takes the packets of an upgrade: a ping, then the word to move."""

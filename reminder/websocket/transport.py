@@ -97,10 +97,11 @@ class WebSocket:
         """Bytes that the socket has not taken yet."""
         self._written = 0
 
-    def start(self, buffered: bytes) -> None:
-        """Begins to read, with what the HTTP layer had read already."""
+    def start(self, buffered: bytes, opening: bytes) -> None:
+        """Writes the bytes `opening`, and begins to read, with what the HTTP layer had read already."""
+        self._send(opening)
         if self._closing:
-            return  # lost by what was written before
+            return  # lost by that
         self._reading.start(self._readable)
         if buffered:
             self._take(buffered)

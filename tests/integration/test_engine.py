@@ -14,6 +14,7 @@ import pytest
 import requests
 import websocket
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from reminder.websocket import handshake
 from reminder.websocket import session as module
@@ -305,27 +306,40 @@ class TestPosts:
             answers += client.get().text.split('\x1e')
         assert sorted(answers) == sorted(f'4{number}' for number in range(WINDOW + MAX_INBOX + 50))
 
-    def test_two_that_are_held_are_both_answered(self, host: Host) -> None:
-        client = host.polling()
-        gate = Gate(host)
-        first, second = (
-            InBackground(lambda: client.post(*(f'4{number}' for number in range(WINDOW + MAX_INBOX + 50))))
-            for _ in range(2)
-        )
-        assert (first.waits, second.waits) == (True, True)
-        gate.open()
-        assert (second.answer().text, first.answer().text) == ('ok', 'ok')
-
-    def test_those_that_are_held_are_let_go_when_the_session_ends(self, host: Host) -> None:
+    def test_a_second_one_meanwhile_ends_the_session(self, host: Host) -> None:
         client = host.polling()
         Gate(host)
-        held = [
-            InBackground(lambda: client.post(*(f'4{number}' for number in range(WINDOW + MAX_INBOX + 50))))
-            for _ in range(2)
-        ]
+        held = InBackground(lambda: client.post(*(f'4{number}' for number in range(WINDOW + MAX_INBOX + 50))))
+        assert held.waits
+        assert client.post('4a').status_code == 400
+        assert host.ended == ['transport error']
+        held.answer()
+
+    def test_one_that_is_held_is_let_go_when_the_session_ends(self, host: Host) -> None:
+        client = host.polling()
+        Gate(host)
+        held = InBackground(lambda: client.post(*(f'4{number}' for number in range(WINDOW + MAX_INBOX + 50))))
+        assert held.waits
         host.session.close()
-        for posting in held:
-            assert posting.answer().status_code in (200, 400)  # one that comes late finds no session
+        assert held.answer().text == 'ok'
+
+    def test_large_ones_are_taken_a_few_at_a_time_and_small_ones_meanwhile(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(host.engine, '_large_posts', BoundedSemaphore(1))
+        first, second, third = clients = [host.polling() for _ in range(3)]
+        gate = Gate(host)
+        large = [f'4{number}{PIECE}' for number in range(2)]
+        for client in clients:
+            host.engine.sockets[client.handshake['sid']].established = False  # one message at a time
+        many = [*large, *(f'4{number}' for number in range(MAX_INBOX + 50))]
+        held = InBackground(lambda: first.post(*many))
+        assert held.waits
+        waiting = InBackground(lambda: second.post(*large))
+        assert waiting.waits
+        assert third.post('4small').text == 'ok'
+        gate.open()
+        assert (held.answer().text, waiting.answer().text) == ('ok', 'ok')
 
     def test_one_that_announces_too_much_is_refused_before_it_is_read(self, host: Host) -> None:
         sid = host.polling().handshake['sid']
@@ -852,7 +866,6 @@ class TestOrigins:
             host,
             'https://a.example',
             'OPTIONS',
-            Access_Control_Request_Method='POST',
             **{'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'content-type,x-own'},
         )
         assert (answer.status_code, answer.content) == (204, b'')

@@ -8,8 +8,11 @@ from contextlib import ExitStack, closing
 import gevent
 import pytest
 import requests
+from gevent import monkey
+from gevent.event import Event
 
-from reminder.websocket import handler, handshake, session
+from reminder.websocket import handler, handshake, session, workers
+from reminder.websocket.session import Session
 from tests.engine import Host, hosts, wait_for
 from tests.wire import Polling, WebSocket, engine_url
 
@@ -169,6 +172,26 @@ class TestSize:
             assert large.answer().startswith(b'HTTP/1.1 413')
             large.drip(b'x' * 65_536, every=0)
 
+    @pytest.mark.parametrize(
+        'headers',
+        [
+            b'Transfer-Encoding: chunked\r\n',
+            b'Transfer-Encoding: xchunked\r\n',
+            b'Transfer-Encoding: chunked\r\nContent-Length: 5\r\n',
+            b'Content-Length: 5\r\nContent-Length: 5\r\n',
+            b'Content-Length : 5\r\n',
+            b' Content-Length: 5\r\n',
+        ],
+    )
+    def test_a_body_whose_end_is_not_clear_is_refused(self, start: Start, headers: bytes) -> None:
+        """A proxy might see two requests where we see one."""
+        with closing(Raw(start())) as raw:
+            raw.send(b'POST /elsewhere HTTP/1.1\r\nHost: x\r\n' + headers + b'\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n')
+            answers = b''
+            while data := raw.answer():
+                answers += data
+            assert answers.startswith(b'HTTP/1.1 400') and answers.count(b'HTTP/1.1') == 1
+
 
 class TestRate:
     def test_messages_beyond_it_are_handled_later_in_order(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +227,46 @@ class TestRate:
         wait_for(lambda: not host.engine.sockets)
         gevent.sleep(2 * session.RATE_STEP)
         assert host.ended
+
+
+class TestTurns:
+    def test_one_that_floods_with_what_takes_no_time_leaves_others_their_turn(self, start: Start) -> None:
+        host = start()
+        blocking = monkey.get_original('time', 'sleep')
+        with ExitStack() as stack:
+            flooders = [stack.enter_context(host.websocket()) for _ in range(4)]
+            other = stack.enter_context(host.websocket())
+            host.handle = lambda session, message: blocking(0.001) if message == 'a' else session.write(b'4b')
+            for flooder in flooders:
+                for _ in range(500):
+                    flooder.send('4a')
+            begun = time.monotonic()
+            other.send('4b')
+            assert other.read() == '4b'
+            assert time.monotonic() - begun < 1  # all of it takes two seconds
+
+    def test_no_more_is_handled_at_once_than_is_bounded(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(workers, 'MAX_RUNNING', 3)
+        host = start()
+        running: list[str] = []
+        gate = Event()
+
+        def handle(session: Session, message: str) -> None:
+            running.append(message)
+            gate.wait()
+            session.write(b'4' + message.encode())
+
+        with host.websocket() as first, host.websocket() as second:
+            host.handle = handle
+            for text in 'abcdef':
+                first.send(f'4{text}')
+            wait_for(lambda: len(running) == 3)
+            second.send('4second')
+            gevent.sleep(0.1)
+            assert running == ['a', 'b', 'c']
+            gate.set()
+            assert second.read() == '4second'
+            assert [first.read() for _ in range(6)] == [f'4{text}' for text in 'abcdef']
 
 
 class TestShares:

@@ -59,7 +59,7 @@ class Link:
         self.transport = WebSocket(self.raw, MAX, self.owner)
 
     def start(self, buffered: bytes = b'') -> 'Link':
-        self.transport.start(buffered)
+        self.transport.start(buffered, b'')
         return self
 
     def send(self, first: int, payload: bytes = b'') -> None:
@@ -348,7 +348,7 @@ class TestEnds:
         link.reset()
         link.transport.write(b'0{}')
         assert link.owner.told == ['lost']
-        link.start(b'')
+        link.start()
         link.transport.pause(True)
         link.transport.pause(False)
         link.transport.close()

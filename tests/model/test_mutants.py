@@ -125,7 +125,7 @@ class AllLive(Delivery):
     """A connection is live wherever its place is."""
 
     def _queue(self, reader: Reader) -> None:
-        if reader.place is not None and not reader.queued:
+        if reader.place is not None and reader not in self._behind:
             reader.place = None
             self._live[reader] = None
 

@@ -63,6 +63,7 @@ def test_this_machine_may_have_all(address: str) -> None:
         ('2001:db8::1', '[2001:db8::2]:4711'),
         ('what', 'ever'),
         ('127.evil', '::g'),
+        ('what', 'x' * 20_000),
     ],
 )
 def test_what_is_one_customers_is_counted_together(one: str, same: str) -> None:
