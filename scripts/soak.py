@@ -21,7 +21,7 @@ Meanwhile honest clients ask for events and wait for them, in minutes that begin
 """
 EPILOG = """\
 All is well if each honest client got each acked event once and in order over one connection, each honest command was
-answered within 1 s, memory is flat (the last quarter's median against the second's), files are closed afterwards, and
+answered within 5 s, memory is flat (the last quarter's median against the second's), files are closed afterwards, and
 the server's log holds no error, no traceback, and no line that another could have forged.
 
 Exit codes: 0 all is well; 1 it is not; 2 a wrong argument, or a database that cannot be used; 130 ended by Ctrl-C.

@@ -229,7 +229,7 @@ def deaf(rng: random.Random, heard: Heard) -> Iterator[bytes]:
     yield HANDSHAKE.format('').encode()
     yield frame(rng, b'40')
     while True:
-        yield frame(rng, b'421["command",{"command":"getAllTimeZones"}]') * 20
+        yield frame(rng, b'421["command",{"command":"getAllTimeZones"}]') * 5
 
 
 SCRIPTS: tuple[Script, ...] = (noise, requests, trickle, polls, frames, packets, commands, deaf)

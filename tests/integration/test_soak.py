@@ -132,7 +132,7 @@ def test_files_that_stay_open_are_a_problem() -> None:
 
 def test_an_answer_that_comes_late_is_a_problem() -> None:
     assert wrong_with_answers([0.002, 0.3]) == []
-    assert wrong_with_answers([0.002, 3.0]) == ['an honest command was answered after 3.00 s']
+    assert wrong_with_answers([0.002, 9.0]) == ['an honest command was answered after 9.00 s']
     assert wrong_with_answers([]) != []
 
 
