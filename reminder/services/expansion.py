@@ -161,11 +161,11 @@ def _days(parts: Parts, year: int, month: int) -> tuple[int, ...]:
 
 
 def _is_in_weeks(day: int, parts: Parts) -> bool:
-    """Whether BYWEEKNO names the week of `day`. The first of a year is the first with four of its days (ISO 8601)."""
-    week = _week_start(day, parts.wkst)
-    year = date.fromordinal(week + 3).year
-    first, next_first = (_week_start(date(at, 1, 4).toordinal(), parts.wkst) for at in (year, year + 1))
-    return (week - first) // 7 + 1 in parts.byweekno or (week - next_first) // 7 in parts.byweekno
+    """Whether BYWEEKNO names the week of `day`. A week is one of the year that has four of its days (ISO 8601)."""
+    middle = _week_start(day, parts.wkst) + 3
+    year = date.fromordinal(middle).year
+    since_first, until_last = middle - date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal() - middle
+    return since_first // 7 + 1 in parts.byweekno or -(until_last // 7) - 1 in parts.byweekno
 
 
 def _week_start(day: int, wkst: int) -> int:
