@@ -19,7 +19,10 @@ from reminder.services.pages import Encoded, Page, Pages
 logger = logging.getLogger(__name__)
 
 PAGE = 1_000
-"""Reminders that are read, encoded and written together at most."""
+"""Reminders that are read together, and are encoded and written together, at most."""
+PAGE_BYTES = 262_144
+"""Bytes of packets in a page, except where one alone is larger. As much may wait in memory for a client that does not
+read on."""
 CURSOR_EVERY = 500
 """Reminders between two cursors: what a client gets twice at most when its connection breaks within a page."""
 AHEAD = 8
@@ -160,24 +163,39 @@ class Log:
             with self._reading:  # of all who want the page, one reads it
                 page = pages.find(place)
                 if page is None:
-                    page = self._encode(place, until, self._store.read(place, until, PAGE))
-                    pages.add(page)
+                    page, *more = self._encode(place, until, self._store.read(place, until, PAGE))
+                    for one in (*more, page):
+                        pages.add(one)
         return page
 
-    def _encode(self, start: Place, until: Place, events: Sequence[Event]) -> Page:
+    def _encode(self, start: Place, until: Place, events: Sequence[Event]) -> list[Page]:
+        """One page, or as many as the size of the events asks for."""
         end = events[-1].place if len(events) == PAGE else until
-        reminders = [event.place for event in events]
+        pages: list[Page] = []
+        entries: list[tuple[Place, bytes]] = []
+        size = 0
+        for event in events:
+            packet = self._wire.reminder(event)
+            if entries and size + len(packet) > PAGE_BYTES:
+                pages.append(self._page_of(start, entries[-1][0], entries))
+                start, entries, size = entries[-1][0], [], 0
+            entries.append((event.place, packet))
+            size += len(packet)
+        pages.append(self._page_of(start, end, entries))
+        return pages
+
+    def _page_of(self, start: Place, end: Place, entries: Sequence[tuple[Place, bytes]]) -> Page:
         places: list[Place] = []
         packets: list[bytes] = []
-        for number, (place, event) in enumerate(zip(reminders, events, strict=True), 1):
+        for number, (place, packet) in enumerate(entries, 1):
             places.append(place)
-            packets.append(self._wire.reminder(event))
+            packets.append(packet)
             if number % CURSOR_EVERY == 0 and place < end:
                 places.append(place)
                 packets.append(self.cursor(place))
         places.append(end)
         packets.append(self.cursor(end))
-        return Page(start, end, places, reminders, self._wire.encode(packets))
+        return Page(start, end, places, [place for place, _ in entries], self._wire.encode(packets))
 
     # -- where a connection begins ------------------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ def give_turn() -> None:
 
 def _packet(name: str, argument: object) -> bytes:
     """A Socket.IO EVENT in an Engine.IO message: one event with one argument, in the default namespace."""
-    return b'42' + json.dumps([name, argument], separators=(',', ':')).encode()
+    # UTF-8, as escapes would make some names three times as long.
+    return b'42' + json.dumps([name, argument], ensure_ascii=False, separators=(',', ':')).encode()
 
 
 class SocketIOWire:

@@ -102,6 +102,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         """Serves one request of the connection."""
         result = super().handle_one_request()
         self._patience = IDLE
+        gevent.sleep(0)  # many may have come at once, and would be served before anything else is
         return result
 
     def read_requestline(self) -> Any:

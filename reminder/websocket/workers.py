@@ -8,8 +8,9 @@ import gevent
 
 logger = logging.getLogger(__name__)
 
-MAX_RUNNING = 1_024
-"""Greenlets in all, up to 20 KiB each. They are kept when they are idle."""
+MAX_RUNNING = 256
+"""Greenlets in all, up to 20 KiB each; they are kept when they are idle. More would only wait for the database, where
+as many share a commit."""
 
 
 class Workers:

@@ -5,6 +5,7 @@ import pytest
 
 from reminder.errors import MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Place
+from reminder.services import log
 from reminder.services.offsets import encode_offset
 from tests.memory import BASE, event, minute
 from tests.services import FIRST, Services, shrink_pages
@@ -84,6 +85,23 @@ class TestMinute:
         services.pass_to(minute(2))
         assert reader.reminders == [1]
         assert not services.log.due(minute(2))
+
+    @pytest.mark.parametrize('limit', [1, 34, 68, 10_000])  # a reminder is 33 bytes here
+    def test_is_cut_where_its_packets_are_large(self, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+        monkeypatch.setattr(log, 'PAGE_BYTES', limit)
+        services = opened()
+        live, behind = services.join(), services.join()
+        services.add(*range(1, 10), time=minute(1))
+        behind.idle = False  # type: ignore[assignment]
+        services.pass_to(minute(1))
+        behind.idle = True  # type: ignore[assignment]
+        services.delivery.ready(behind)
+        services.catch_up()
+        assert live.reminders == behind.reminders == list(range(1, 10))
+        assert live.offset == behind.offset == services.join().offset
+        resumed = services.join(since=live.packets[0].split()[1])
+        services.catch_up()
+        assert resumed.reminders == list(range(1, 10))
 
     def test_is_made_ready_in_a_few_pages(self) -> None:
         # Given more events than are made ready ahead
