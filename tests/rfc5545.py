@@ -31,8 +31,9 @@ def times(rule: str, start: datetime, end: datetime) -> Iterator[datetime]:
         origin = datetime(start.year, start.month, start.day)
         return (time - origin) // unit - (start - origin) // unit
 
-    first = date(start.year, 1, 1) - 7 * DAY
-    days = (first + n * DAY for n in range((end.date() - first).days + 8))
+    # whole years and weeks, as BYSETPOS counts in them
+    first, last = date(start.year, 1, 1) - 7 * DAY, date(end.year, 12, 31) + 7 * DAY
+    days = (first + n * DAY for n in range((last - first).days + 1))
     fitting = (day for day in days if fits(day, given, numbers, start, wkst))
     candidates = (
         datetime(day.year, day.month, day.day, hour, minute)

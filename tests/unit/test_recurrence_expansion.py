@@ -169,7 +169,7 @@ YEARS = timedelta(days=2 * 366)
 MOST = 100
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(rules(), starts, st.data())
 def test_any_rule_is_read_as_by_the_letter_of_the_rfc_and_can_be_entered_anywhere(
     rule: str, start: datetime, data: Any
@@ -197,7 +197,7 @@ def is_read_otherwise_by_dateutil(rule: str) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(rules(), starts)
 def test_dateutil_agrees_but_for_what_is_named(rule: str, start: datetime) -> None:
     assume(not is_read_otherwise_by_dateutil(rule))
