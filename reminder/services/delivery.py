@@ -9,7 +9,7 @@ All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,14 +87,19 @@ class Delivery:
             self._queue(reader)
         return Batch(end.time - 1, sum(page.reminders(start, end) for page in pages), len(readers))
 
-    def join(self, reader: Reader, start: Start) -> None:
-        """Gives a connection its place; from now on it gets all that lies behind that, in order. Never blocks."""
+    def join(self, reader: Reader, start: Start, opening: Sequence[bytes] = ()) -> None:
+        """Gives a connection its place; from now on it gets all that lies behind that, in order. Never blocks.
+
+        The packets `opening` come first.
+        """
         self._readers[reader] = None
         if self._log.record is None:
             self._unplaced[reader] = None
+            if opening:
+                reader.write(self._wire.encode(opening))
             return
         reader.place, reader.replay = start.place or self._log.end, start.replay
-        packets = [self._log.cursor(reader.place)]
+        packets = [*opening, self._log.cursor(reader.place)]
         if reader.replay is not None and reader.place >= reader.replay.until:
             packets.append(self._replayed(reader))
         reader.write(self._wire.encode(packets))

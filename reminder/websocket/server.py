@@ -201,12 +201,14 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         if identity.expires is not None:
             self._expiry.add(sid, identity.expires)
         answer = {'sid': sid} if begin is None else {'sid': sid, 'pid': begin[1]}
-        self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT, answer))
+        connected = b'4' + self.packet_class(sio_packet.CONNECT, answer).encode().encode()
         session.established = True
-        if begin is not None:
+        if begin is None:
+            session.write(connected)
+        else:
             connection = self._connections[sid] = Connection(session)
             session.on_idle = partial(self._delivery.ready, connection)
-            self._delivery.join(connection, begin[0])
+            self._delivery.join(connection, begin[0], [connected])
 
     def _expire(self, sid: str) -> None:
         """Ends a connection whose token has expired as a broken network would: its client comes back, with a new token
