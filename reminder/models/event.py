@@ -1,4 +1,4 @@
-"""Events, series of them, their places in the log, and the log's record. Instants are integers: milliseconds since 1970, UTC."""
+"""Events, series of them, places in the log, and the log's record. Instants are integers: ms since 1970, UTC."""
 
 import itertools
 import json

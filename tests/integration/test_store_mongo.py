@@ -18,7 +18,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from reminder.errors import MinuteClosed, StoreUnavailable
-from reminder.models import mongo
+from reminder.models import mongo, mongo_documents
 from reminder.models.event import MINUTE, Event, Place
 from reminder.models.mongo import MongoStore
 from tests import mongodb
@@ -190,7 +190,7 @@ class TestDocuments:
         broken = bson.decode(
             whole.replace(b'caf_', b'caf\xe9'), MongoStore('mongodb://127.0.0.1')._events.codec_options
         )
-        assert mongo._event(broken).name == 'caf\N{REPLACEMENT CHARACTER}'
+        assert mongo_documents.as_event(broken).name == 'caf\N{REPLACEMENT CHARACTER}'
 
 
 class TestSettings:
@@ -230,21 +230,22 @@ class TestSettings:
         def keys() -> list[dict[str, int]]:
             return [dict(index['key']) for index in database.events.list_indexes()]
 
+        indexes = [{'_id': 1}, {'time': 1, '_id': 1}, {'claim': 1}, {'series': 1, 'due': 1}]
         connect()
         connect()
-        assert keys() == [{'_id': 1}, {'time': 1, '_id': 1}]
+        assert keys() == indexes
         database.events.drop_index('time_1__id_1')
         database.events.create_index([('time', 1), ('_id', 1)], name='by hand')
         connect()
-        assert keys() == [{'_id': 1}, {'time': 1, '_id': 1}]
+        assert keys() == indexes
 
     def test_reading_walks_along_the_index(self, store: MongoStore, database: Database[dict[str, Any]]) -> None:
         if 'ferretdbVersion' in database.command('buildInfo'):
             pytest.skip('FerretDB has no query plans')
         store.add(event(1))
         for after in START, event(1).place:
-            query = mongo._between(after, event(9).place)
-            planner = database.events.find(query).sort(mongo._FORWARD).explain()['queryPlanner']
+            query = mongo_documents.between(after, event(9).place)
+            planner = database.events.find(query).sort(mongo_documents.FORWARD).explain()['queryPlanner']
             plan = json.dumps(planner['winningPlan'], default=str)
             assert '"IXSCAN"' in plan
             assert '"COLLSCAN"' not in plan
