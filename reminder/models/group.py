@@ -37,7 +37,7 @@ class GroupCommit(Generic[Item, Result]):
         self._failure: Exception | None = None
 
     def add(self, item: Item) -> Result:
-        """What `commit` answers for the item, when it is done; raises an error in its place, or what `commit` raised."""
+        """What `commit` answers for the item, once it is done; raises an error in its place, or what `commit` did."""
         with self._gathering:
             batch = self._open = self._open or _Batch(self._failure)
             number = len(batch.items)

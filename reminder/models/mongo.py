@@ -44,6 +44,7 @@ from reminder.models.mongo_documents import (
     same_series,
     series_document,
     span,
+    storable,
     untouched,
     with_ids,
 )
@@ -217,7 +218,7 @@ class MongoStore(Store):
             return [as_series(document) for document in self._series.find(following).sort('_id').limit(limit)]
 
     def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:
-        ahead = {'series': series, 'due': {'$gt': DatetimeMS(after)}, **VISIBLE}
+        ahead = {'series': storable(series), 'due': {'$gt': DatetimeMS(after)}, **VISIBLE}
         with self._failures():
             found = self._events.find(ahead, FIELDS).sort([('due', ASCENDING), ('_id', ASCENDING)]).limit(limit)
             return [as_event(document) for document in found]

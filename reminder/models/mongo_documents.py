@@ -96,8 +96,13 @@ def with_ids(documents: Sequence[Document]) -> Document:
 
 
 def key(id: str) -> ObjectId | str:
-    """The `_id` of an event; halves of surrogate pairs, which no `_id` has and BSON refuses, are replaced."""
-    return ObjectId(id) if _OBJECT_ID.fullmatch(id) else id.encode(errors='replace').decode()
+    """The `_id` of an event or a series."""
+    return ObjectId(id) if _OBJECT_ID.fullmatch(id) else storable(id)
+
+
+def storable(text: str) -> str:
+    """`text` without halves of surrogate pairs, which BSON refuses; no id has any."""
+    return text.encode(errors='replace').decode()
 
 
 def between(after: Place, until: Place, channels: Channels = None) -> Document:
@@ -121,7 +126,7 @@ def span(after: Place, until: Place) -> Document:
 
 def in_channels(channels: Channels) -> Document:
     """The query for what has none but these channels."""
-    return {} if channels is None else {'channel': {'$in': [None, *sorted(channels)]}}
+    return {} if channels is None else {'channel': {'$in': [None, *sorted(map(storable, channels))]}}
 
 
 # -- series and the record ------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ class TestFence:
         store.add(event(6, 'kept'))
         assert names(store) == ['kept']
 
-    def test_an_id_that_is_taken_is_refused_alone_and_its_event_stays(
+    def test_of_an_id_that_is_taken_it_is_not_known_for_a_moment_whether_it_was_in_time_and_its_event_stays(
         self, store: MongoStore, connect: Callable[[], MongoStore]
     ) -> None:
         # Given an event whose minute is closed by now
@@ -319,7 +319,7 @@ class TestFence:
         outcomes = store._insert([event(1, 'again', first.id), event(2, 'other'), event(1, 'late')])
 
         # Then only that one and the late one were refused
-        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, type(None), MinuteClosed]
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, Event, MinuteClosed]
         assert names(other) == ['first', 'other']
 
     def test_events_are_not_kept_while_a_majority_does_not_have_them(
