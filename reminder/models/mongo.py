@@ -13,25 +13,24 @@ from time import monotonic
 from typing import Any
 
 import pymongo
-from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
-from pymongo import ASCENDING, DeleteOne, MongoClient, ReadPreference, ReturnDocument, WriteConcern
-from pymongo.collection import Collection
-from pymongo.database import Database
+from pymongo import ASCENDING, DeleteOne, ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
-from pymongo.read_concern import ReadConcern
 
-from reminder.errors import Changed, ConfigError, MinuteClosed, StoreUnavailable
+from reminder.errors import Changed, MinuteClosed, StoreUnavailable
 from reminder.models.event import Event, Place, Record, Series, iso
 from reminder.models.group import GroupCommit
 from reminder.models.mongo_changes import Changes
+from reminder.models.mongo_connection import connect, make_indexes
 from reminder.models.mongo_documents import (
     BACKWARD,
+    EVENT_INDEXES,
     FIELDS,
     FORWARD,
     INSTANTS,
     RECORD,
+    SERIES_INDEXES,
     VISIBLE,
     Document,
     as_event,
@@ -50,8 +49,6 @@ from reminder.models.mongo_documents import (
 )
 from reminder.models.store import Channels, Store
 
-DATABASE = 'event-reminder'
-"""The database where the url names none."""
 TIMEOUT = 4.0
 """How long (s) an operation, a batch of `add`, or a change may take, with finding a server that can do it."""
 BATCH = 1_000
@@ -67,7 +64,7 @@ class MongoStore(Store):
 
     def __init__(self, url: str) -> None:
         """`url` is a MongoDB connection string, which is only checked here. Raises ConfigError."""
-        self._database = _database(url)
+        self._database = connect(url, TIMEOUT)
         self._events = self._database['events']
         self._series = self._database['series']
         self._log = self._database['eventLog']
@@ -81,11 +78,8 @@ class MongoStore(Store):
         with self._failures():
             with suppress(DuplicateKeyError):  # of servers that begin at once one makes the record
                 self._log.update_one(RECORD, {'$setOnInsert': first}, upsert=True)
-            _make_index(self._events, FORWARD)
-            # Only of what has these fields, so that plain events cost nothing.
-            _make_index(self._events, [('claim', ASCENDING)], sparse=True)
-            _make_index(self._events, [('series', ASCENDING), ('due', ASCENDING)], sparse=True)
-            _make_index(self._series, [('ended', ASCENDING), ('made', ASCENDING)])
+            make_indexes(self._events, EVENT_INDEXES)
+            make_indexes(self._series, SERIES_INDEXES)
             record = self._raise_closed(0)
             self._log_id = record.log
             return record
@@ -315,36 +309,6 @@ class MongoStore(Store):
         addresses = ', '.join(f'{host}:{port}' for host, port in servers)
         told = re.split(r' \(configured timeouts|, Timeout:|, full error:', reason)[0].removeprefix(f'{addresses}: ')
         return ' '.join(f'MongoDB {addresses}: {told}'.split())
-
-
-def _database(url: str) -> Database[Document]:
-    """The database, with settings that the url cannot weaken. Connects at its first operation."""
-    try:
-        client: MongoClient[Document] = MongoClient(url, connect=False, timeoutMS=TIMEOUT * 1_000)
-    except OSError as error:
-        raise ConfigError(f'DATABASE_URL names a file that cannot be read: {error.strerror}') from None
-    except (PyMongoError, ValueError, TypeError):
-        # Without the reason and the cause, as either may quote a part of the url.
-        raise ConfigError(
-            'DATABASE_URL is not a valid MongoDB connection string '
-            "(in a user name or password, '%', '/', ':' and '@' must be written %25, %2F, %3A and %40)"
-        ) from None
-    return client.get_default_database(
-        DATABASE,
-        # What other programs wrote, be it no UTF-8 or a date beyond Python's, must not keep the rest from being read.
-        CodecOptions(unicode_decode_error_handler='replace', datetime_conversion=DatetimeConversion.DATETIME_MS),
-        ReadPreference.PRIMARY,
-        WriteConcern('majority', j=True),
-        ReadConcern('local'),
-    )
-
-
-def _make_index(collection: Collection[Document], keys: list[tuple[str, int]], *, sparse: bool = False) -> None:
-    """Makes an index where it is missing."""
-    # Looked for, because it may exist under another name; and over many events its building takes long.
-    if not any(list(index['key'].items()) == keys for index in collection.list_indexes()):
-        with pymongo.timeout(0):  # no limit
-            collection.create_index(keys, sparse=sparse)
 
 
 def _new(event: Event) -> Document:

@@ -19,7 +19,7 @@ from typing import Any
 
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import PyMongoError
 
 from reminder.models.event import Event, Place, Record, Series
@@ -38,6 +38,14 @@ FIELDS = ('name', 'time', 'localTime', 'timeZone', *_OPTIONAL, 'cancelled', *_PR
 """What is read of an event."""
 VISIBLE: Document = {'delivered': {'$ne': True}, 'cancelled': {'$ne': True}, 'movedFrom': {'$exists': False}}
 """The query for what readers see."""
+
+EVENT_INDEXES = [
+    IndexModel(FORWARD),
+    # Only of what has these fields, so that plain events cost nothing.
+    IndexModel([('claim', ASCENDING)], sparse=True),
+    IndexModel([('series', ASCENDING), ('due', ASCENDING)], sparse=True),
+]
+SERIES_INDEXES = [IndexModel([('ended', ASCENDING), ('made', ASCENDING)])]
 
 _OBJECT_ID = re.compile('[0-9a-f]{24}')
 _MISSING = {'$exists': False}
