@@ -46,7 +46,7 @@ def make_indexes(collection: Collection[Document], indexes: Iterable[IndexModel]
     """Makes those indexes that are missing."""
     # Looked for by their keys, because they may exist under other names; and over many events building takes long.
     existing = [list(index['key'].items()) for index in collection.list_indexes()]
-    missing = [index for index in indexes if list(index.document['key'].items()) not in existing]
-    if missing:
-        with pymongo.timeout(0):  # no limit
-            collection.create_indexes(missing)
+    for index in indexes:  # one by one: FerretDB breaks off several that another server makes at the same time
+        if list(index.document['key'].items()) not in existing:
+            with pymongo.timeout(0):  # no limit
+                collection.create_indexes([index])

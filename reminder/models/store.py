@@ -3,22 +3,21 @@
 A store holds one log of events, ordered by `(time, id)`, and the log's record. Its verbs block the caller (a greenlet
 in the server, a thread elsewhere) and may be called by many at once. Every verb raises `StoreUnavailable` when the
 database does not answer within about 5 s, refuses or fails, with a text that holds no credentials; an event whose
-`add` ended so may or may not have been kept, all other verbs can simply be called again. Instants are milliseconds
-since 1970, UTC.
+`add` ended so may or may not have been kept, one whose `replace` did may have changed or not; all other verbs can
+simply be called again. Instants are milliseconds since 1970, UTC.
 
 **The fence.** `add` returns only if the event's minute was still open (`time > closed`) after the event was
 durable. So whoever closes a minute and reads it after that sees every event of that minute that anybody was told
 was kept, on any number of servers and whatever their clocks say; nothing has to be read twice.
 
 The same holds for `replace`, for the minute that an event leaves as well as for the one that it comes to: it returns
-only if all servers, whenever they read either minute, find the event as it is afterwards; and where it raises
-`MinuteClosed`, all of them find it as it was.
+only if all who close either minute, and read it after that, find the event as it is afterwards; and where it does not
+return, all of them find the same, be it the event as it was or as it was to be.
 
 **What a reader sees.** `read`, `count` and `before` leave out events that are cancelled, events marked
 `delivered: true` (the ones that a reopening skipped) and documents that are no events (no date in `time`). Events that
-other programs wrote into the collection are read like our own. Where a `replace` of an event is under way, `read` may
-have to decide it: of an event whose minute is closed it ends a change that has not gained its end, which then raises
-`MinuteClosed`.
+other programs wrote into the collection are read like our own. An event that is moving to another time, in a minute
+that is still open, may for a moment be seen at neither.
 
 **Channels.** A reader who names `channels` sees events without a channel and those of these channels; with None, all.
 """
@@ -64,8 +63,9 @@ class Store(ABC):
     def add(self, event: Event) -> Event:
         """Keeps a new event, durably (majority and journal; fsync), and returns it. Concurrent calls share one commit.
 
-        Where there is an event of that id already, keeps nothing and returns that one, whatever has become of it.
-        Raises `MinuteClosed`, and keeps nothing, where the fence was down.
+        Where there is an event of that id already, keeps nothing and returns that one, whatever has become of it; but
+        raises `StoreUnavailable` while its minute is closed and not delivered yet, where it cannot be known whether it
+        was in time. Raises `MinuteClosed`, and keeps nothing, where the fence was down.
         """
 
     @abstractmethod
@@ -76,14 +76,17 @@ class Store(ABC):
     def replace(self, old: Event, new: Event) -> Event:
         """Puts `new`, of the same id, in the place of `old`, which is not cancelled, and returns it as it is kept.
 
-        `new` may be cancelled, and may have another time. Durable and atomic: see the fence. Raises `MinuteClosed`,
-        and changes nothing, where the minute of either is closed; `Changed`, and changes nothing, where what is kept
-        is not `old` any more, or was never kept.
+        `new` may be cancelled, and may have another time. Durable and atomic: see the fence. Raises `Changed`, and
+        changes nothing, where what is kept is not `old` any more, or was never kept, or somebody else is changing it;
+        `MinuteClosed`, and changes nothing, where the minute of either is closed, or a reopening has skipped `old`.
         """
 
     @abstractmethod
     def close_minute(self, minute: int) -> Record:
-        """Raises `closed` to `minute`, durably, and returns the record after that; never lowers it. Atomic."""
+        """Raises `closed` to `minute`, durably, and returns the record after that; never lowers it. Atomic.
+
+        When it returns, no `replace` that is under way will change what is due up to `closed`.
+        """
 
     @abstractmethod
     def set_delivered(self, log: str, minute: int) -> None:
@@ -102,9 +105,9 @@ class Store(ABC):
 
     @abstractmethod
     def purge(self, before: int) -> int:
-        """Deletes what is due up to `before`, or up to `delivered` where that is less; returns how many events.
+        """Deletes what is due up to `before`, or up to `delivered` where that is less; returns how many entries.
 
-        `purged` is raised first, so that no reader is told that a gap is complete. Deletes in portions.
+        An event that has moved to a later time is still found by its id. `purged` is raised first, so that no reader is told that a gap is complete. Deletes in portions.
         """
 
     @abstractmethod
@@ -137,8 +140,10 @@ class Store(ABC):
 
     @abstractmethod
     def replace_series(self, old: Series, new: Series) -> None:
-        """Puts `new`, of the same id, in the place of `old`; atomic, durable. Raises `Changed` where what is kept is
-        not `old` any more."""
+        """Puts `new`, of the same id, in the place of `old`; atomic, durable.
+
+        Raises `Changed` where what is kept is not `old` any more.
+        """
 
     @abstractmethod
     def series_due(self, minute: int, limit: int) -> Sequence[Series]:
@@ -151,8 +156,8 @@ class Store(ABC):
 
     @abstractmethod
     def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:
-        """The first `limit` events of that series that are due after `after` (ms, UTC) and not cancelled, in the log's
-        order. Cost: by an index on the series."""
+        """The first `limit` events of that series that are due after `after` (ms, UTC), of those that readers see, in
+        the log's order. Cost: O(limit), by an index on the series."""
 
 
 def open_store(url: str, run: Run) -> Store:
