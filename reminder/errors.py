@@ -21,5 +21,9 @@ class MinuteClosed(ReminderError):
     """An event came too late for its minute: the log's past never changes. The store kept nothing of it."""
 
 
+class Changed(ReminderError):
+    """What was to be changed is not any longer what it was when it was looked at. Look again, and try again."""
+
+
 class StoreUnavailable(ReminderError):
     """The database did not do what was asked, now. Trying again later may help. The text holds no credentials."""

@@ -1,11 +1,12 @@
-"""An event, its place in the log, and the log's record. Instants are integers: milliseconds since 1970, UTC."""
+"""Events, series of them, places in the log, and the log's record. Instants are integers: ms since 1970, UTC."""
 
 import itertools
+import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MINUTE = 60_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,6 +35,14 @@ class Event:
 
     `id` is 24 hexadecimal digits (an ObjectId in MongoDB); `time` the instant it is due (ms, UTC). `local_time`
     ('YYYY-MM-DD HH:mm') and `zone` (IANA name) are what was asked for; None in events of the Node.js server.
+
+    The rest is None in a plain event. `channel`: who is reminded, all where there is none. `payload`: JSON text that
+    clients get along. `series`: the id of the series whose occurrence this is. `owner`: the subject of the token that
+    it was scheduled with. `request`: a digest of what was asked for under a key, so that the same key with other data
+    can be told. `cancelled`: it is kept, but nobody is reminded.
+
+    `entry`: the id of its entry in the log, where that is not `id`: a store may have to move an event to another time
+    by way of a new entry.
     """
 
     id: str
@@ -41,14 +50,55 @@ class Event:
     time: int
     local_time: str | None = None
     zone: str | None = None
+    channel: str | None = None
+    payload: str | None = None
+    series: str | None = None
+    owner: str | None = None
+    request: str | None = None
+    cancelled: bool = False
+    entry: str | None = None
 
     @property
     def place(self) -> Place:
-        return Place(self.time, self.id)
+        return Place(self.time, self.entry or self.id)
 
-    def reminder(self) -> dict[str, str]:
-        """What clients get of it: the ack's `response` and the one argument of `eventReminder`, key for key."""
-        return {'name': self.name, 'time': iso(self.time), '_id': self.id}
+    def reminder(self) -> dict[str, Any]:
+        """What clients get of it: the ack's `response` and the one argument of `eventReminder`, key for key.
+
+        A plain event has these three keys and no others.
+        """
+        reminder: dict[str, Any] = {'name': self.name, 'time': iso(self.time), '_id': self.id}
+        if self.channel is not None:
+            reminder['channel'] = self.channel
+        if self.payload is not None:
+            reminder['payload'] = json.loads(self.payload)
+        if self.series is not None:
+            reminder['series'] = self.series
+        return reminder
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A repeating event: what its occurrences, which are events of their own, are made from.
+
+    `id` is of the form of an event's. `repeat` is the text of an RFC 5545 RRULE; `local_time` and `zone` are where it
+    begins. `name`, `channel`, `payload`, `owner`, `request` are as in `Event`. `made` is the instant (ms, UTC) up to
+    which its occurrences have entries in the log. `cursor` is how far the rule has been followed, as text that only
+    the rule reads; None at its beginning. `ended`: no further occurrence will be made.
+    """
+
+    id: str
+    name: str
+    repeat: str
+    local_time: str
+    zone: str
+    made: int
+    cursor: str | None = None
+    channel: str | None = None
+    payload: str | None = None
+    owner: str | None = None
+    request: str | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

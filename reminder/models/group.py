@@ -8,36 +8,36 @@ from typing import Generic, TypeVar
 from reminder.errors import StoreUnavailable
 
 Item = TypeVar('Item')
-Outcomes = Sequence[Exception | None]
+Result = TypeVar('Result')
 
 
-class _Batch(Generic[Item]):
+class _Batch(Generic[Item, Result]):
     def __init__(self, known: Exception | None) -> None:
         self.items: list[Item] = []
-        self.outcomes: Outcomes = ()
+        self.outcomes: Sequence[Result | Exception] = ()
         self.failure: Exception | None = StoreUnavailable('the commit was broken off')  # until its leader knows better
         self.known = known  # how the last commit had failed when this batch was opened
         self.done = Event()
 
 
-class GroupCommit(Generic[Item]):
+class GroupCommit(Generic[Item, Result]):
     """Calls `commit` with the items of many callers, for one batch at a time.
 
     Nobody waits for a batch to fill: who finds none open opens one and leads it, that is, waits for the commit under
     way and then commits what has gathered. So an idle store commits at once, a busy one in ever larger batches.
     """
 
-    def __init__(self, commit: Callable[[list[Item]], Outcomes], limit: int) -> None:
-        """`commit` answers, for each of at most `limit` items in order, None or why that one was not kept."""
+    def __init__(self, commit: Callable[[list[Item]], Sequence[Result | Exception]], limit: int) -> None:
+        """`commit` answers, for each of at most `limit` items in order, what came of it or why nothing did."""
         self._commit = commit
         self._limit = limit
         self._gathering = Lock()  # guards _open and its items
-        self._open: _Batch[Item] | None = None
+        self._open: _Batch[Item, Result] | None = None
         self._turn = Lock()  # held by the leader that commits; guards _failure
         self._failure: Exception | None = None
 
-    def add(self, item: Item) -> None:
-        """Returns when the item was committed; raises what `commit` answered for it, or what `commit` raised."""
+    def add(self, item: Item) -> Result:
+        """What `commit` answers for the item, once it is done; raises an error in its place, or what `commit` did."""
         with self._gathering:
             batch = self._open = self._open or _Batch(self._failure)
             number = len(batch.items)
@@ -48,12 +48,13 @@ class GroupCommit(Generic[Item]):
             self._lead(batch)
         else:
             batch.done.wait()
-        failure = batch.failure or batch.outcomes[number]
-        if failure is not None:
+        outcome = batch.failure or batch.outcomes[number]
+        if isinstance(outcome, Exception):
             # A copy for each caller, because raising an exception changes its traceback.
-            raise copy(failure) from failure
+            raise copy(outcome) from outcome
+        return outcome
 
-    def _lead(self, batch: _Batch[Item]) -> None:
+    def _lead(self, batch: _Batch[Item, Result]) -> None:
         try:
             with self._turn:
                 self._seal(batch)
@@ -66,14 +67,14 @@ class GroupCommit(Generic[Item]):
             self._seal(batch)  # needed where the wait for the turn was broken off
             batch.done.set()
 
-    def _try(self, batch: _Batch[Item]) -> Exception | None:
+    def _try(self, batch: _Batch[Item, Result]) -> Exception | None:
         try:
             batch.outcomes = self._commit(batch.items)
         except Exception as error:  # noqa: BLE001 - every caller raises it
             return error
         return None
 
-    def _seal(self, batch: _Batch[Item]) -> None:
+    def _seal(self, batch: _Batch[Item, Result]) -> None:
         with self._gathering:
             if self._open is batch:
                 self._open = None

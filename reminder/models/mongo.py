@@ -1,9 +1,8 @@
-"""The MongoDB store: the collection `events` of the Node.js server, and the log's record in `eventLog`.
+"""The MongoDB store: the collection `events` of the Node.js server, `series`, and the log's record in `eventLog`.
 
-Any deployment of MongoDB 4.4 or later: a single server, a replica set, a sharded cluster. Events are documents
-`{_id: ObjectId, name, time: Date, localTime, timeZone}`; other fields (mongoose adds `__v`) are left alone. Limit: an
-event whose `_id` is no ObjectId is read and delivered, but of several such events of one instant some may be passed
-over where a page ends between them.
+Any deployment of MongoDB 4.4 or later: a single server, a replica set, a sharded cluster. Limit: an event whose `_id`
+is no ObjectId is read and delivered, but of several such events of one instant some may be passed over where a page
+ends between them.
 """
 
 import re
@@ -14,37 +13,50 @@ from time import monotonic
 from typing import Any
 
 import pymongo
-from bson import ObjectId
-from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
-from pymongo import ASCENDING, DESCENDING, MongoClient, ReadPreference, ReturnDocument, WriteConcern
-from pymongo.database import Database
+from pymongo import ASCENDING, DeleteOne, ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
-from pymongo.read_concern import ReadConcern
 
-from reminder.errors import ConfigError, MinuteClosed, StoreUnavailable
-from reminder.models.event import Event, Place, Record, iso
+from reminder.errors import Changed, MinuteClosed, StoreUnavailable
+from reminder.models.event import Event, Place, Record, Series, iso
 from reminder.models.group import GroupCommit
-from reminder.models.store import Store
+from reminder.models.mongo_changes import Changes
+from reminder.models.mongo_connection import connect, make_indexes
+from reminder.models.mongo_documents import (
+    BACKWARD,
+    EVENT_INDEXES,
+    FIELDS,
+    FORWARD,
+    INSTANTS,
+    RECORD,
+    SERIES_INDEXES,
+    VISIBLE,
+    Document,
+    as_event,
+    as_record,
+    as_series,
+    between,
+    contents,
+    in_channels,
+    key,
+    same_series,
+    series_document,
+    span,
+    storable,
+    untouched,
+    with_ids,
+)
+from reminder.models.store import Channels, Store
 
-Document = dict[str, Any]
-
-DATABASE = 'event-reminder'
-"""The database where the url names none."""
 TIMEOUT = 4.0
-"""How long (s) an operation, or a batch of `add`, may take, with finding a server that can do it."""
+"""How long (s) an operation, a batch of `add`, or a change may take, with finding a server that can do it."""
 BATCH = 1_000
 """Events that are written, or deleted, by one command at most."""
 CLOCK_TOLERANCE = 1_000
 """Up to how many ms two clocks count as the same."""
 
-_FIELDS = ('name', 'time', 'localTime', 'timeZone')
-_FORWARD = [('time', ASCENDING), ('_id', ASCENDING)]
-_BACKWARD = [('time', DESCENDING), ('_id', DESCENDING)]
-_OBJECT_ID = re.compile('[0-9a-f]{24}')
-_RECORD = {'_id': 'log'}
-_INSTANTS = ('opened', 'closed', 'delivered', 'purged')
+_TAKEN = 11000  # MongoDB's code of a duplicate key
 
 
 class MongoStore(Store):
@@ -52,21 +64,22 @@ class MongoStore(Store):
 
     def __init__(self, url: str) -> None:
         """`url` is a MongoDB connection string, which is only checked here. Raises ConfigError."""
-        self._database = _database(url)
+        self._database = connect(url, TIMEOUT)
         self._events = self._database['events']
+        self._series = self._database['series']
         self._log = self._database['eventLog']
         self._log_id = ''  # of the log that the last batch of `add` was fenced by
         self._adding = GroupCommit(self._insert, BATCH)
+        self._fencing = GroupCommit(self._fence, BATCH)
+        self._changes = Changes(self._events, self.record, lambda: self._fencing.add(None))
 
     def open(self, now: int) -> Record:
-        first = {'log': token_hex(8), **dict.fromkeys(_INSTANTS, DatetimeMS(now))}
+        first = {'log': token_hex(8), **dict.fromkeys(INSTANTS, DatetimeMS(now))}
         with self._failures():
             with suppress(DuplicateKeyError):  # of servers that begin at once one makes the record
-                self._log.update_one(_RECORD, {'$setOnInsert': first}, upsert=True)
-            # Looked for, because it may exist under another name; and over many events its building takes long.
-            if not any(list(index['key'].items()) == _FORWARD for index in self._events.list_indexes()):
-                with pymongo.timeout(0):  # no limit
-                    self._events.create_index(_FORWARD)
+                self._log.update_one(RECORD, {'$setOnInsert': first}, upsert=True)
+            make_indexes(self._events, EVENT_INDEXES)
+            make_indexes(self._series, SERIES_INDEXES)
             record = self._raise_closed(0)
             self._log_id = record.log
             return record
@@ -77,7 +90,7 @@ class MongoStore(Store):
 
     def record(self) -> Record:
         with self._failures():
-            return _record(self._log.find_one(_RECORD))
+            return as_record(self._log.find_one(RECORD))
 
     def clock_offset(self, now: int) -> int:
         with self._failures():
@@ -87,36 +100,43 @@ class MongoStore(Store):
         offset = int(hello['localTime']) - now - round(half)
         return offset if abs(offset) >= CLOCK_TOLERANCE + half else 0
 
-    def add(self, event: Event) -> None:
-        self._adding.add(event)
+    def add(self, event: Event) -> Event:
+        return self._adding.add(event)
 
     def get(self, id: str) -> Event | None:
         with self._failures():
-            document = self._events.find_one({'_id': _key(id)}, _FIELDS)
-        return _event(document) if document and isinstance(document.get('time'), DatetimeMS) else None
+            document = self._changes.find(id)
+        return as_event(document) if document else None
+
+    def replace(self, old: Event, new: Event) -> Event:
+        with self._failures(), pymongo.timeout(TIMEOUT):
+            return self._changes.replace(old, new)
 
     def close_minute(self, minute: int) -> Record:
-        with self._failures():
-            return self._raise_closed(minute)
+        with self._failures(), pymongo.timeout(TIMEOUT):
+            record = self._raise_closed(minute)
+            self._changes.settle(record.closed)
+            return record
 
     def set_delivered(self, log: str, minute: int) -> None:
         with self._failures():
-            self._log.update_one({**_RECORD, 'log': log}, {'$max': {'delivered': DatetimeMS(minute)}})
+            self._log.update_one({**RECORD, 'log': log}, {'$max': {'delivered': DatetimeMS(minute)}})
 
     def reopen(self, log: str, now: int) -> Record:
         moment = DatetimeMS(now)
         renewed = {'opened': moment, 'closed': moment, 'delivered': moment}
         with self._failures():
             while True:
-                record = _record(self._log.find_one(_RECORD))
+                record = as_record(self._log.find_one(RECORD))
                 if record.log != log or record.closed <= now:
                     return record
+                self._changes.settle(record.closed)
                 closed = DatetimeMS(record.closed)
                 for unmarked in ({'$exists': False}, False):
                     self._mark({'time': {'$gt': moment, '$lte': closed}, 'delivered': unmarked}, log)
                 # Changes nothing where another server has done it, or has closed a further minute meanwhile.
                 self._log.update_one(
-                    {**_RECORD, 'log': log, 'closed': closed},
+                    {**RECORD, 'log': log, 'closed': closed},
                     {'$set': {**renewed, 'log': token_hex(8)}, '$min': {'purged': moment}},
                 )
 
@@ -132,65 +152,134 @@ class MongoStore(Store):
             self._events.update_many(unmarked, {'$set': {'delivered': True}})
 
     def purge(self, before: int) -> int:
-        deleted = 0
+        deleted, place = 0, Place(-(2**63), '')
         with self._failures():
             record = self.record()
-            until = DatetimeMS(min(before, record.delivered))
-            self._log.update_one({**_RECORD, 'log': record.log}, {'$max': {'purged': until}})
+            until = min(before, record.delivered)
+            self._log.update_one({**RECORD, 'log': record.log}, {'$max': {'purged': DatetimeMS(until)}})
             while True:
-                portion = self._events.find({'time': {'$lte': until}}, ('_id',)).sort(_FORWARD).limit(BATCH)
-                ids = [document['_id'] for document in portion]
+                portion = list(
+                    self._events.find(span(place, Place.after(until)), ('time', 'movedTo')).sort(FORWARD).limit(BATCH)
+                )
                 # Where the log was reopened, `until` may lie in its future; what was found before is of its past.
-                if not ids or self.record().log != record.log:
+                if not portion or self.record().log != record.log:
                     return deleted
-                deleted += self._events.delete_many({'_id': {'$in': ids}}).deleted_count
+                place = Place(int(portion[-1]['time']), str(portion[-1]['_id']))
+                past = self._changes.past(portion, until)
+                deleted += self._events.delete_many(with_ids(past)).deleted_count
 
-    def read(self, after: Place, until: Place, limit: int) -> Sequence[Event]:
+    def read(self, after: Place, until: Place, limit: int, channels: Channels = None) -> Sequence[Event]:
         with self._failures():
-            found = self._events.find(_between(after, until), _FIELDS, limit=limit, batch_size=limit)
-            return [_event(document) for document in found.sort(_FORWARD)]
+            found = self._events.find(between(after, until, channels), FIELDS, limit=limit, batch_size=limit)
+            return [as_event(document) for document in found.sort(FORWARD)]
 
-    def count(self, after: Place, until: Place, limit: int) -> int:
+    def count(self, after: Place, until: Place, limit: int, channels: Channels = None) -> int:
         with self._failures():
-            return self._events.count_documents(_between(after, until), limit=limit)
+            return self._events.count_documents(between(after, until, channels), limit=limit)
 
-    def before(self, after: Place, until: Place, count: int) -> Place:
+    def before(self, after: Place, until: Place, count: int, channels: Channels = None) -> Place:
         with self._failures():
-            found = self._events.find(_between(after, until), ('time',)).sort(_BACKWARD).skip(count).limit(1)
+            found = self._events.find(between(after, until, channels), ('time',)).sort(BACKWARD).skip(count).limit(1)
             places = [Place(int(document['time']), str(document['_id'])) for document in found]
         return places[0] if places else after
 
+    # -- series -----------------------------------------------------------------------------------------------------
+
+    def add_series(self, series: Series) -> Series:
+        with self._failures():
+            with suppress(DuplicateKeyError):
+                self._series.insert_one(series_document(series))
+            return as_series(self._series.find_one({'_id': key(series.id)}) or {})
+
+    def get_series(self, id: str) -> Series | None:
+        with self._failures():
+            document = self._series.find_one({'_id': key(id)})
+        return as_series(document) if document else None
+
+    def replace_series(self, old: Series, new: Series) -> None:
+        with self._failures():
+            if not self._series.replace_one(same_series(old), series_document(new)).matched_count:
+                raise Changed(f'{old.id} is not what it was')
+
+    def series_due(self, minute: int, limit: int) -> Sequence[Series]:
+        with self._failures():
+            due = {'ended': False, 'made': {'$lte': DatetimeMS(minute)}}
+            return [as_series(document) for document in self._series.find(due).sort('made').limit(limit)]
+
+    def list_series(self, after: str, limit: int, channels: Channels = None) -> Sequence[Series]:
+        with self._failures():
+            following = {'ended': False, '_id': {'$gt': key(after or '0' * 24)}, **in_channels(channels)}
+            return [as_series(document) for document in self._series.find(following).sort('_id').limit(limit)]
+
+    def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:
+        ahead = {'series': storable(series), 'due': {'$gt': DatetimeMS(after)}, **VISIBLE}
+        with self._failures():
+            found = self._events.find(ahead, FIELDS).sort([('due', ASCENDING), ('_id', ASCENDING)]).limit(limit)
+            return [as_event(document) for document in found]
+
     # -- the fence --------------------------------------------------------------------------------------------------
 
-    def _insert(self, events: list[Event]) -> Sequence[Exception | None]:
-        outcomes: list[Exception | None] = [None] * len(events)
+    def _insert(self, events: list[Event]) -> Sequence[Event | Exception]:
+        documents = [_new(event) for event in events]
         with self._failures(), pymongo.timeout(TIMEOUT):
-            for number, reason in self._insert_many(events).items():
-                outcomes[number] = StoreUnavailable(self._line(reason))
-            kept = [event for event, outcome in zip(events, outcomes, strict=True) if outcome is None]
+            refused = self._insert_many(documents)
+            taken = [documents[number] for number, error in refused.items() if error['code'] == _TAKEN]
+            if taken:
+                # Somebody has asked for these before. Where that `add` has not returned yet, it must not take back now
+                # what this one may be about to promise.
+                self._events.update_many(with_ids(taken), {'$unset': {'attempt': ''}})
+            kept = [document for number, document in enumerate(documents) if number not in refused]
             record = self._raise_closed(0)
             while record.log != self._log_id:
                 # A reopening may have marked what had been inserted just before, to be passed over by readers.
                 self._log_id = record.log
-                self._events.update_many(_ids(kept), {'$set': {'delivered': False}})
+                self._events.update_many(with_ids(kept), {'$set': {'delivered': False}})
+                kept = [{**document, 'delivered': False} for document in kept]
                 record = self._raise_closed(0)
-            late = [event for event in kept if event.time <= record.closed]
-            if late:
-                self._events.delete_many(_ids(late))
-        return [
-            MinuteClosed(f'{iso(event.time)} is closed') if outcome is None and event.time <= record.closed else outcome
-            for event, outcome in zip(events, outcomes, strict=True)
-        ]
+            left = self._delete([document for document in kept if int(document['time']) <= record.closed])
+            return [self._outcome(event, refused.get(number), record, left) for number, event in enumerate(events)]
 
-    def _insert_many(self, events: list[Event]) -> dict[int, str]:
-        """Inserts them, and returns the numbers of those that were refused, with the server's reasons."""
+    def _outcome(self, event: Event, refused: Document | None, record: Record, left: set[Any]) -> Event | Exception:
+        """What has become of an event that was to be added, by what the database had to say about it."""
+        if refused is None and event.time > record.closed:
+            return event
+        if refused is None and key(event.id) not in left:
+            return MinuteClosed(f'{iso(event.time)} is closed')
+        if refused is not None and refused['code'] != _TAKEN:
+            return StoreUnavailable(self._line(refused['errmsg']))
+        return self._existing(event.id, record)
+
+    def _existing(self, id: str, record: Record) -> Event | Exception:
+        """The event of that id, which another `add` has made."""
+        first = self._events.find_one({'_id': key(id)}, FIELDS)
+        present = self._changes.find(id)
+        if first is None or present is None:
+            return StoreUnavailable(f'{id} was taken back just now')
+        if record.delivered < int(first['time']) <= record.closed and 'cancelled' not in first:
+            # It may have come too late for those who have read its minute, or be about to be taken back.
+            return StoreUnavailable(f'whether {id} was in time is not known yet')
+        return as_event(present)
+
+    def _insert_many(self, documents: list[Document]) -> dict[int, Document]:
+        """Inserts them, and returns the numbers of those that were refused, with the server's errors."""
         try:
-            self._events.insert_many(map(_document, events), ordered=False)
+            self._events.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             for failure in error.details['writeConcernErrors']:  # not durable, as far as the server knows
                 raise PyMongoError(failure['errmsg']) from error
-            return {failure['index']: failure['errmsg'] for failure in error.details['writeErrors']}
+            return {failure['index']: failure for failure in error.details['writeErrors']}
         return {}
+
+    def _delete(self, documents: list[Document]) -> set[Any]:
+        """Deletes what nobody has touched; returns the `_id` of the others."""
+        if not documents:
+            return set()
+        self._events.bulk_write([DeleteOne(untouched(document)) for document in documents], ordered=False)
+        return {document['_id'] for document in self._events.find(with_ids(documents), ('_id',))}
+
+    def _fence(self, callers: list[None]) -> Sequence[Record]:
+        """What `closed` is after all that the callers have written: one reading serves them all."""
+        return [self._raise_closed(0)] * len(callers)
 
     def _raise_closed(self, minute: int) -> Record:
         """Raises `closed` to at least `minute` and returns the record after that; 0 only reads it.
@@ -199,9 +288,9 @@ class MongoStore(Store):
         it cannot answer: what is returned is neither stale nor taken back later (MongoDB's manual on linearizable
         reads via findAndModify; read concern 'linearizable' would not work on a single server).
         """
-        return _record(
+        return as_record(
             self._log.find_one_and_update(
-                _RECORD,
+                RECORD,
                 {'$max': {'closed': DatetimeMS(minute)}, '$inc': {'fenced': 1}},
                 return_document=ReturnDocument.AFTER,
             )
@@ -222,72 +311,7 @@ class MongoStore(Store):
         return ' '.join(f'MongoDB {addresses}: {told}'.split())
 
 
-def _database(url: str) -> Database[Document]:
-    """The database, with settings that the url cannot weaken. Connects at its first operation."""
-    try:
-        client: MongoClient[Document] = MongoClient(url, connect=False, timeoutMS=TIMEOUT * 1_000)
-    except OSError as error:
-        raise ConfigError(f'DATABASE_URL names a file that cannot be read: {error.strerror}') from None
-    except (PyMongoError, ValueError, TypeError):
-        # Without the reason and the cause, as either may quote a part of the url.
-        raise ConfigError(
-            'DATABASE_URL is not a valid MongoDB connection string '
-            "(in a user name or password, '%', '/', ':' and '@' must be written %25, %2F, %3A and %40)"
-        ) from None
-    return client.get_default_database(
-        DATABASE,
-        # What other programs wrote, be it no UTF-8 or a date beyond Python's, must not keep the rest from being read.
-        CodecOptions(unicode_decode_error_handler='replace', datetime_conversion=DatetimeConversion.DATETIME_MS),
-        ReadPreference.PRIMARY,
-        WriteConcern('majority', j=True),
-        ReadConcern('local'),
-    )
-
-
-# -- events and the record as documents -----------------------------------------------------------------------------
-
-
-def _document(event: Event) -> Document:
-    document = {'_id': _key(event.id), 'name': event.name, 'time': DatetimeMS(event.time)}
-    return {**document, 'localTime': event.local_time, 'timeZone': event.zone}
-
-
-def _event(document: Document) -> Event:
-    """The event of a document, whoever wrote it: only its time is known to be what it should."""
-    name, local_time, zone = (document.get(field) for field in ('name', 'localTime', 'timeZone'))
-    return Event(
-        id=str(document['_id']),
-        name='' if name is None else str(name),
-        time=int(document['time']),
-        local_time=local_time if isinstance(local_time, str) else None,
-        zone=zone if isinstance(zone, str) else None,
-    )
-
-
-def _record(document: Document | None) -> Record:
-    if document is None:
-        raise PyMongoError("the log's record is missing in the collection 'eventLog'")
-    return Record(document['log'], *(int(document[field]) for field in _INSTANTS))
-
-
-def _ids(events: Sequence[Event]) -> Document:
-    return {'_id': {'$in': [_key(event.id) for event in events]}}
-
-
-def _key(id: str) -> ObjectId | str:
-    """The `_id` of an event; halves of surrogate pairs, which no `_id` has and BSON refuses, are replaced."""
-    return ObjectId(id) if _OBJECT_ID.fullmatch(id) else id.encode(errors='replace').decode()
-
-
-def _between(after: Place, until: Place) -> Document:
-    """What lies in `(after, until]`, in spans for which MongoDB walks along the index `(time, _id)` and merges."""
-    first, last = DatetimeMS(after.time), DatetimeMS(until.time)
-    # Comparisons find dates only, and lists that hold one, which are no times.
-    end: Document = {'$lte' if until.id else '$lt': last, '$not': {'$type': 'array'}}
-    spans: list[Document] = [{'time': {'$gt' if after.id else '$gte': first, **end}}]
-    if after.id:
-        spans.append({'time': {'$eq': first, **end}, '_id': {'$gt': _key(after.id)}})
-    query: Document = {'$or': spans, 'delivered': {'$ne': True}}
-    if until.id:
-        query['$nor'] = [{'time': last, '_id': {'$gt': _key(until.id)}}]
-    return query
+def _new(event: Event) -> Document:
+    """The document of a new event. Where others may ask for its id as well, it says whose it is."""
+    is_shared = event.request is not None or event.series is not None
+    return {'_id': key(event.id), **contents(event), **({'attempt': token_hex(8)} if is_shared else {})}

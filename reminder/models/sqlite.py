@@ -8,14 +8,15 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from secrets import token_hex
 from threading import Lock
 from typing import Any, TypeVar
 
-from reminder.errors import ConfigError, MinuteClosed, StoreUnavailable
-from reminder.models.event import Event, Place, Record, iso
+from reminder.errors import ConfigError, StoreUnavailable
+from reminder.models import sqlite_work as work
+from reminder.models.event import Event, Place, Record, Series
 from reminder.models.group import GroupCommit
-from reminder.models.store import Run, Store
+from reminder.models.sqlite_work import EVENT, SERIES, as_event, as_series, connect, transaction
+from reminder.models.store import Channels, Run, Store
 
 T = TypeVar('T')
 
@@ -24,29 +25,7 @@ BATCH = 1_000
 BUSY_TIMEOUT = 4.0
 """How long (s) to wait for other processes that write."""
 
-VERSION = 1
-_SCHEMA = (
-    # The primary key is the table itself, so reading on from a place walks along one tree.
-    """CREATE TABLE events (
-        time INTEGER NOT NULL,
-        id TEXT NOT NULL,
-        name TEXT NOT NULL,
-        local_time TEXT,
-        zone TEXT,
-        delivered INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (time, id)
-    ) WITHOUT ROWID""",
-    'CREATE UNIQUE INDEX events_id ON events (id)',
-    """CREATE TABLE log (
-        only INTEGER PRIMARY KEY CHECK (only = 1),
-        log TEXT NOT NULL,
-        opened INTEGER NOT NULL,
-        closed INTEGER NOT NULL,
-        delivered INTEGER NOT NULL,
-        purged INTEGER NOT NULL
-    )""",
-)
-_BETWEEN = '(time, id) > (?, ?) AND (time, id) <= (?, ?) AND NOT delivered'
+_BETWEEN = '(time, id) > (?, ?) AND (time, id) <= (?, ?) AND NOT delivered AND NOT cancelled'
 
 
 class SqliteStore(Store):
@@ -61,7 +40,7 @@ class SqliteStore(Store):
 
     def open(self, now: int) -> Record:
         self._writer.open()
-        record = self._write(_prepare, now)
+        record = self._write(work.prepare, now)
         self._reader.open()
         return record
 
@@ -70,66 +49,85 @@ class SqliteStore(Store):
         self._writer.close()  # as the last one it moves the WAL's content into the file
 
     def record(self) -> Record:
-        return self._reader.call(_record)
+        return self._reader.call(work.record)
 
     def clock_offset(self, now: int) -> int:
         return 0
 
-    def add(self, event: Event) -> None:
-        self._adding.add(event)
+    def add(self, event: Event) -> Event:
+        return self._adding.add(event)
 
-    def _insert(self, events: list[Event]) -> Sequence[Exception | None]:
-        return self._write(_insert, events)
+    def _insert(self, events: list[Event]) -> Sequence[Event | Exception]:
+        return self._write(work.insert, events)
 
     def get(self, id: str) -> Event | None:
-        rows = self._query('SELECT id, name, time, local_time, zone FROM events WHERE id = ?', _storable(id))
-        return Event(*rows[0]) if rows else None
+        rows = self._query(f'SELECT {EVENT} FROM events WHERE id = ?', _storable(id))
+        return as_event(rows[0]) if rows else None
+
+    def replace(self, old: Event, new: Event) -> Event:
+        return self._write(work.replace, old, new)
 
     def close_minute(self, minute: int) -> Record:
-        return self._write(_change, 'UPDATE log SET closed = max(closed, ?)', minute)
+        return self._write(work.change, 'UPDATE log SET closed = max(closed, ?)', minute)
 
     def set_delivered(self, log: str, minute: int) -> None:
-        self._write(_change, 'UPDATE log SET delivered = max(delivered, ?) WHERE log = ?', minute, log)
+        self._write(work.change, 'UPDATE log SET delivered = max(delivered, ?) WHERE log = ?', minute, log)
 
     def reopen(self, log: str, now: int) -> Record:
-        return self._write(_reopen, log, now)
+        return self._write(work.reopen, log, now)
 
     def purge(self, before: int) -> int:
-        deleted = portion = self._write(_purge, before)
+        deleted = portion = self._write(work.purge, before, BATCH)
         while portion == BATCH:
-            portion = self._write(_purge, before)
+            portion = self._write(work.purge, before, BATCH)
             deleted += portion
         return deleted
 
-    def read(self, after: Place, until: Place, limit: int) -> Sequence[Event]:
-        rows = self._query(
-            f'SELECT id, name, time, local_time, zone FROM events WHERE {_BETWEEN} ORDER BY time, id LIMIT ?',
-            *after,
-            *until,
-            limit,
-        )
-        return [Event(*row) for row in rows]
+    def read(self, after: Place, until: Place, limit: int, channels: Channels = None) -> Sequence[Event]:
+        seen, names = _in_channels(channels)
+        query = f'SELECT {EVENT} FROM events WHERE {_BETWEEN}{seen} ORDER BY time, id LIMIT ?'
+        return [as_event(row) for row in self._query(query, *after, *until, *names, limit)]
 
-    def count(self, after: Place, until: Place, limit: int) -> int:
-        rows = self._query(
-            f'SELECT count(*) FROM (SELECT 1 FROM events WHERE {_BETWEEN} LIMIT ?)', *after, *until, limit
-        )
-        return int(rows[0][0])
+    def count(self, after: Place, until: Place, limit: int, channels: Channels = None) -> int:
+        seen, names = _in_channels(channels)
+        query = f'SELECT count(*) FROM (SELECT 1 FROM events WHERE {_BETWEEN}{seen} LIMIT ?)'
+        return int(self._query(query, *after, *until, *names, limit)[0][0])
 
-    def before(self, after: Place, until: Place, count: int) -> Place:
-        rows = self._query(
-            f'SELECT time, id FROM events WHERE {_BETWEEN} ORDER BY time DESC, id DESC LIMIT 1 OFFSET ?',
-            *after,
-            *until,
-            count,
-        )
+    def before(self, after: Place, until: Place, count: int, channels: Channels = None) -> Place:
+        seen, names = _in_channels(channels)
+        query = f'SELECT time, id FROM events WHERE {_BETWEEN}{seen} ORDER BY time DESC, id DESC LIMIT 1 OFFSET ?'
+        rows = self._query(query, *after, *until, *names, count)
         return Place(*rows[0]) if rows else after
 
+    def add_series(self, series: Series) -> Series:
+        return self._write(work.insert_series, series)
+
+    def get_series(self, id: str) -> Series | None:
+        rows = self._query(f'SELECT {SERIES} FROM series WHERE id = ?', _storable(id))
+        return as_series(rows[0]) if rows else None
+
+    def replace_series(self, old: Series, new: Series) -> None:
+        self._write(work.replace_series, old, new)
+
+    def series_due(self, minute: int, limit: int) -> Sequence[Series]:
+        query = f'SELECT {SERIES} FROM series WHERE made <= ? AND NOT ended ORDER BY made LIMIT ?'
+        return [as_series(row) for row in self._query(query, minute, limit)]
+
+    def list_series(self, after: str, limit: int, channels: Channels = None) -> Sequence[Series]:
+        seen, names = _in_channels(channels)
+        query = f'SELECT {SERIES} FROM series WHERE id > ? AND NOT ended{seen} ORDER BY id LIMIT ?'
+        return [as_series(row) for row in self._query(query, _storable(after), *names, limit)]
+
+    def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:
+        pending = 'series = ? AND time > ? AND NOT delivered AND NOT cancelled'
+        query = f'SELECT {EVENT} FROM events WHERE {pending} ORDER BY time, id LIMIT ?'
+        return [as_event(row) for row in self._query(query, _storable(series), after, limit)]
+
     def _query(self, sql: str, *values: int | str) -> list[Any]:
-        return self._reader.call(_rows, sql, values)
+        return self._reader.call(work.rows, sql, values)
 
     def _write(self, work: Callable[..., T], *args: Any) -> T:
-        result: T = self._writer.call(_transaction, work, *args)
+        result: T = self._writer.call(transaction, work, *args)
         return result
 
 
@@ -145,7 +143,7 @@ class _Connection:
     def open(self) -> None:
         with self._lock, self._failures():
             if self._db is None:
-                self._db = self._run(_connect, self._path)
+                self._db = self._run(connect, self._path, BUSY_TIMEOUT)
 
     def call(self, work: Callable[..., T], *args: Any) -> T:
         """What `work(connection, *args)` returns."""
@@ -171,90 +169,6 @@ class _Connection:
             raise StoreUnavailable(f'{self._path}: {error.strerror}') from error
 
 
-# -- what is done within `run` ----------------------------------------------------------------------------------
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    with suppress(FileExistsError):
-        path.touch(0o600, exist_ok=False)  # SQLite gives the files beside it the same mode
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    try:
-        _switch_to_wal(db, attempts=10)
-        db.execute('PRAGMA synchronous = FULL')
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _switch_to_wal(db: sqlite3.Connection, attempts: int) -> None:
-    try:
-        db.execute('PRAGMA journal_mode = WAL')
-    except sqlite3.OperationalError:
-        if attempts == 1:
-            raise
-        # Of processes that switch a new file at once some get 'locked' without the usual wait. A lock is waited for.
-        db.execute('BEGIN EXCLUSIVE')
-        db.execute('ROLLBACK')
-        _switch_to_wal(db, attempts - 1)
-
-
-def _transaction(db: sqlite3.Connection, work: Callable[..., T], *args: Any) -> T:
-    db.execute('BEGIN IMMEDIATE')
-    with db:  # commits or rolls back
-        return work(db, *args)
-
-
-def _rows(db: sqlite3.Connection, sql: str, values: Sequence[int | str]) -> list[Any]:
-    return db.execute(sql, values).fetchall()
-
-
-def _record(db: sqlite3.Connection) -> Record:
-    return Record(*db.execute('SELECT log, opened, closed, delivered, purged FROM log').fetchone())
-
-
-def _prepare(db: sqlite3.Connection, now: int) -> Record:
-    (version,) = db.execute('PRAGMA user_version').fetchone()
-    if version > VERSION:
-        raise sqlite3.NotSupportedError(f'its version is {version}, which only a later release can read')
-    if version == 0:
-        for statement in _SCHEMA:
-            db.execute(statement)
-        db.execute('INSERT INTO log VALUES (1, ?, ?, ?, ?, ?)', (token_hex(8), now, now, now, now))
-        db.execute(f'PRAGMA user_version = {VERSION}')
-    return _record(db)
-
-
-def _insert(db: sqlite3.Connection, events: list[Event]) -> Sequence[Exception | None]:
-    closed = _record(db).closed
-    db.executemany(
-        'INSERT INTO events (id, name, time, local_time, zone) VALUES (?, ?, ?, ?, ?)',
-        [(event.id, event.name, event.time, event.local_time, event.zone) for event in events if event.time > closed],
-    )
-    return [None if event.time > closed else MinuteClosed(f'{iso(event.time)} is closed') for event in events]
-
-
-def _change(db: sqlite3.Connection, sql: str, *values: int | str) -> Record:
-    db.execute(sql, values)
-    return _record(db)
-
-
-def _reopen(db: sqlite3.Connection, log: str, now: int) -> Record:
-    record = _record(db)
-    if record.log != log or record.closed <= now:
-        return record
-    db.execute('UPDATE events SET delivered = 1 WHERE time > ? AND time <= ?', (now, record.closed))
-    change = 'UPDATE log SET log = ?, opened = ?, closed = ?, delivered = ?, purged = min(purged, ?)'
-    return _change(db, change, token_hex(8), now, now, now, now)
-
-
-def _purge(db: sqlite3.Connection, before: int) -> int:
-    until = min(before, _record(db).delivered)
-    db.execute('UPDATE log SET purged = max(purged, ?)', (until,))
-    portion = 'SELECT time, id FROM events WHERE time <= ? ORDER BY time, id LIMIT ?'
-    return db.execute(f'DELETE FROM events WHERE (time, id) IN ({portion})', (until, BATCH)).rowcount
-
-
 def _path(url: str) -> Path:
     path = url.removeprefix('sqlite:///')
     if path in ('', url, ':memory:') or '?' in path:
@@ -265,3 +179,11 @@ def _path(url: str) -> Path:
 def _storable(text: str) -> str:
     """`text` without halves of surrogate pairs, which SQLite refuses; no id has any."""
     return text.encode(errors='replace').decode()
+
+
+def _in_channels(channels: Channels) -> tuple[str, list[str]]:
+    """A further condition of a query for what has none but these channels, and its values."""
+    if channels is None:
+        return '', []
+    names = sorted(map(_storable, channels))
+    return f' AND (channel IS NULL OR channel IN ({", ".join("?" * len(names))}))', names

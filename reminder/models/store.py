@@ -3,16 +3,23 @@
 A store holds one log of events, ordered by `(time, id)`, and the log's record. Its verbs block the caller (a greenlet
 in the server, a thread elsewhere) and may be called by many at once. Every verb raises `StoreUnavailable` when the
 database does not answer within about 5 s, refuses or fails, with a text that holds no credentials; an event whose
-`add` ended so may or may not have been kept, all other verbs can simply be called again. Instants are milliseconds
-since 1970, UTC.
+`add` ended so may or may not have been kept, one whose `replace` did may have changed or not; all other verbs can
+simply be called again. Instants are milliseconds since 1970, UTC.
 
 **The fence.** `add` returns only if the event's minute was still open (`time > closed`) after the event was
 durable. So whoever closes a minute and reads it after that sees every event of that minute that anybody was told
 was kept, on any number of servers and whatever their clocks say; nothing has to be read twice.
 
-**What a reader sees.** `read`, `count` and `before` leave out events marked `delivered: true` (the ones that a
-reopening skipped) and documents that are no events (no date in `time`). Events that other programs wrote into the
-collection are read like our own.
+The same holds for `replace`, for the minute that an event leaves as well as for the one that it comes to: it returns
+only if all who close either minute, and read it after that, find the event as it is afterwards; and where it does not
+return, all of them find the same, be it the event as it was or as it was to be.
+
+**What a reader sees.** `read`, `count` and `before` leave out events that are cancelled, events marked
+`delivered: true` (the ones that a reopening skipped) and documents that are no events (no date in `time`). Events that
+other programs wrote into the collection are read like our own. An event that is moving to another time, in a minute
+that is still open, may for a moment be seen at neither.
+
+**Channels.** A reader who names `channels` sees events without a channel and those of these channels; with None, all.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +27,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from reminder.errors import ConfigError
-from reminder.models.event import Event, Place, Record
+from reminder.models.event import Event, Place, Record, Series
+
+Channels = frozenset[str] | None
 
 Run = Callable[..., Any]
 """Runs `function(*args)` where blocking file I/O harms nobody, waits for it, and returns or raises what it did."""
@@ -51,19 +60,33 @@ class Store(ABC):
         """How many ms the database's clock is ahead of `now`; 0 where it may be less than a second, or is the same."""
 
     @abstractmethod
-    def add(self, event: Event) -> None:
-        """Keeps a new event, durably (majority and journal; fsync). Concurrent calls share one commit.
+    def add(self, event: Event) -> Event:
+        """Keeps a new event, durably (majority and journal; fsync), and returns it. Concurrent calls share one commit.
 
-        Raises `MinuteClosed`, and keeps nothing, where the fence was down.
+        Where there is an event of that id already, keeps nothing and returns that one, whatever has become of it; but
+        raises `StoreUnavailable` while its minute is closed and not delivered yet, where it cannot be known whether it
+        was in time. Raises `MinuteClosed`, and keeps nothing, where the fence was down.
         """
 
     @abstractmethod
     def get(self, id: str) -> Event | None:
-        """The event of that id, or None. Any text is a valid question."""
+        """The event of that id, cancelled ones included, as it is now, or None. Any text is a valid question."""
+
+    @abstractmethod
+    def replace(self, old: Event, new: Event) -> Event:
+        """Puts `new`, of the same id, in the place of `old`, which is not cancelled, and returns it as it is kept.
+
+        `new` may be cancelled, and may have another time. Durable and atomic: see the fence. Raises `Changed`, and
+        changes nothing, where what is kept is not `old` any more, or was never kept, or somebody else is changing it;
+        `MinuteClosed`, and changes nothing, where the minute of either is closed, or a reopening has skipped `old`.
+        """
 
     @abstractmethod
     def close_minute(self, minute: int) -> Record:
-        """Raises `closed` to `minute`, durably, and returns the record after that; never lowers it. Atomic."""
+        """Raises `closed` to `minute`, durably, and returns the record after that; never lowers it. Atomic.
+
+        When it returns, no `replace` that is under way will change what is due up to `closed`.
+        """
 
     @abstractmethod
     def set_delivered(self, log: str, minute: int) -> None:
@@ -82,28 +105,59 @@ class Store(ABC):
 
     @abstractmethod
     def purge(self, before: int) -> int:
-        """Deletes what is due up to `before`, or up to `delivered` where that is less; returns how many events.
+        """Deletes what is due up to `before`, or up to `delivered` where that is less; returns how many entries.
 
-        `purged` is raised first, so that no reader is told that a gap is complete. Deletes in portions.
+        An event that has moved to a later time is still found by its id. `purged` is raised first, so that no reader is told that a gap is complete. Deletes in portions.
         """
 
     @abstractmethod
-    def read(self, after: Place, until: Place, limit: int) -> Sequence[Event]:
+    def read(self, after: Place, until: Place, limit: int, channels: Channels = None) -> Sequence[Event]:
         """The first `limit` (1 or more) events with `after < place <= until`, in the log's order.
 
-        Cost: O(limit), by the index.
+        Cost: O(limit), by the index, where all of them are seen.
         """
 
     @abstractmethod
-    def count(self, after: Place, until: Place, limit: int) -> int:
+    def count(self, after: Place, until: Place, limit: int, channels: Channels = None) -> int:
         """How many events `read` would find, counted up to `limit`."""
 
     @abstractmethod
-    def before(self, after: Place, until: Place, count: int) -> Place:
+    def before(self, after: Place, until: Place, count: int, channels: Channels = None) -> Place:
         """The place such that just the newest `count` events in `(after, until]` lie behind it.
 
         `after` itself where there are no more than `count`.
         """
+
+    # -- series: not entries of the log, but what makes them ------------------------------------------------------
+
+    @abstractmethod
+    def add_series(self, series: Series) -> Series:
+        """Keeps a new series, durably, and returns it; where there is one of that id already, returns that one."""
+
+    @abstractmethod
+    def get_series(self, id: str) -> Series | None:
+        """The series of that id, or None. Any text is a valid question."""
+
+    @abstractmethod
+    def replace_series(self, old: Series, new: Series) -> None:
+        """Puts `new`, of the same id, in the place of `old`; atomic, durable.
+
+        Raises `Changed` where what is kept is not `old` any more.
+        """
+
+    @abstractmethod
+    def series_due(self, minute: int, limit: int) -> Sequence[Series]:
+        """The first `limit` series that have not ended and whose occurrences are made up to `minute` at most, those
+        furthest behind first. Cost: O(limit), by an index; next to nothing where there are none."""
+
+    @abstractmethod
+    def list_series(self, after: str, limit: int, channels: Channels = None) -> Sequence[Series]:
+        """The first `limit` series that have not ended with an id after that one, in the order of their ids."""
+
+    @abstractmethod
+    def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:
+        """The first `limit` events of that series that are due after `after` (ms, UTC), of those that readers see, in
+        the log's order. Cost: O(limit), by an index on the series."""
 
 
 def open_store(url: str, run: Run) -> Store:

@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 from reminder.errors import ConfigError, MinuteClosed, StoreUnavailable
-from reminder.models import mongo, sqlite
+from reminder.models import mongo, sqlite, sqlite_work
 from reminder.models.event import MINUTE, Event, Place, Record, new_id
 from reminder.models.store import Store, open_store
 from tests import mongodb
@@ -106,10 +106,10 @@ def hold_commit(store: Store, moment: str, monkeypatch: pytest.MonkeyPatch) -> G
     gate = Gate()
     commit = store._adding._commit  # type: ignore[attr-defined]
 
-    def held(events: list[Event]) -> Sequence[Exception | None]:
+    def held(events: list[Event]) -> Sequence[Event | Exception]:
         if moment == 'before':
             gate.hold()
-        outcomes: Sequence[Exception | None] = commit(events)
+        outcomes: Sequence[Event | Exception] = commit(events)
         if moment == 'after':
             gate.hold()
         return outcomes
@@ -218,7 +218,7 @@ class TestAdd:
         commits = []
         commit = store._adding._commit  # type: ignore[attr-defined]
 
-        def counted(events: list[Event]) -> Sequence[Exception | None]:
+        def counted(events: list[Event]) -> Sequence[Event | Exception]:
             commits.append(len(events))
             return commit(events)  # type: ignore[no-any-return]
 
@@ -467,7 +467,7 @@ class TestReopen:
             raise Crash
 
         with monkeypatch.context() as patch:
-            for module in mongo, sqlite:
+            for module in mongo, sqlite_work:
                 patch.setattr(module, 'token_hex', crash)
             with pytest.raises(Crash):
                 store.reopen(log, self.now)

@@ -4,6 +4,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from reminder.errors import MinuteClosed, StoreUnavailable
-from reminder.models import mongo
+from reminder.models import mongo, mongo_documents
 from reminder.models.event import MINUTE, Event, Place
 from reminder.models.mongo import MongoStore
 from tests import mongodb
@@ -190,7 +191,7 @@ class TestDocuments:
         broken = bson.decode(
             whole.replace(b'caf_', b'caf\xe9'), MongoStore('mongodb://127.0.0.1')._events.codec_options
         )
-        assert mongo._event(broken).name == 'caf\N{REPLACEMENT CHARACTER}'
+        assert mongo_documents.as_event(broken).name == 'caf\N{REPLACEMENT CHARACTER}'
 
 
 class TestSettings:
@@ -230,21 +231,26 @@ class TestSettings:
         def keys() -> list[dict[str, int]]:
             return [dict(index['key']) for index in database.events.list_indexes()]
 
+        indexes = [{'_id': 1}, {'time': 1, '_id': 1}, {'claim': 1}, {'series': 1, 'due': 1}]
+
+        def sorted_keys() -> list[dict[str, int]]:
+            return sorted(keys(), key=indexes.index)
+
         connect()
         connect()
-        assert keys() == [{'_id': 1}, {'time': 1, '_id': 1}]
+        assert sorted_keys() == indexes
         database.events.drop_index('time_1__id_1')
         database.events.create_index([('time', 1), ('_id', 1)], name='by hand')
         connect()
-        assert keys() == [{'_id': 1}, {'time': 1, '_id': 1}]
+        assert sorted_keys() == indexes
 
     def test_reading_walks_along_the_index(self, store: MongoStore, database: Database[dict[str, Any]]) -> None:
         if 'ferretdbVersion' in database.command('buildInfo'):
             pytest.skip('FerretDB has no query plans')
         store.add(event(1))
         for after in START, event(1).place:
-            query = mongo._between(after, event(9).place)
-            planner = database.events.find(query).sort(mongo._FORWARD).explain()['queryPlanner']
+            query = mongo_documents.between(after, event(9).place)
+            planner = database.events.find(query).sort(mongo_documents.FORWARD).explain()['queryPlanner']
             plan = json.dumps(planner['winningPlan'], default=str)
             assert '"IXSCAN"' in plan
             assert '"COLLSCAN"' not in plan
@@ -306,7 +312,7 @@ class TestFence:
         store.add(event(6, 'kept'))
         assert names(store) == ['kept']
 
-    def test_an_id_that_is_taken_is_refused_alone_and_its_event_stays(
+    def test_of_an_id_that_is_taken_it_is_not_known_for_a_moment_whether_it_was_in_time_and_its_event_stays(
         self, store: MongoStore, connect: Callable[[], MongoStore]
     ) -> None:
         # Given an event whose minute is closed by now
@@ -318,8 +324,66 @@ class TestFence:
         outcomes = store._insert([event(1, 'again', first.id), event(2, 'other'), event(1, 'late')])
 
         # Then only that one and the late one were refused
-        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, type(None), MinuteClosed]
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, Event, MinuteClosed]
         assert names(other) == ['first', 'other']
+
+    def test_what_another_add_of_its_id_was_told_is_kept_is_not_taken_back(
+        self, store: MongoStore, connect: Callable[[], MongoStore], gate: Gate
+    ) -> None:
+        # Given an event under a key that is inserted, but not acknowledged
+        kept, other = replace(event(1), request='digest'), connect()
+        caller = gevent.spawn(store.add, kept)
+        gate.wait_until_reached()
+
+        # When the same is asked for at another server, and then its minute is closed
+        assert other.add(kept) == kept
+        other.close_minute(kept.time)
+        gate.open()
+        caller.join(10)
+
+        # Then it stays, and nobody is told that it does not
+        assert isinstance(caller.exception, StoreUnavailable)
+        assert other.read(START, END, 10) == [kept]
+
+    def test_it_is_not_known_whether_an_event_was_in_time_that_is_not_acknowledged_when_its_minute_is_closed(
+        self, store: MongoStore, connect: Callable[[], MongoStore], gate: Gate
+    ) -> None:
+        # Given an event under a key that is inserted, but not acknowledged, when its minute is closed
+        kept, other = replace(event(1), request='digest'), connect()
+        caller = gevent.spawn(store.add, kept)
+        gate.wait_until_reached()
+        log = other.close_minute(kept.time).log
+
+        # When the same is asked for at another server / Then nobody is told that it was kept, or was not
+        with pytest.raises(StoreUnavailable):
+            other.add(kept)
+        gate.open()
+        caller.join(10)
+        assert isinstance(caller.exception, StoreUnavailable)
+
+        # Then it is known by all when the minute is over
+        other.set_delivered(log, kept.time)
+        assert store.add(kept) == other.add(kept) == kept
+
+    @pytest.mark.parametrize('change', [{'name': 'coffee'}, {'time': NOW + 5 * MINUTE}, {'cancelled': True}], ids=str)
+    def test_what_was_changed_before_it_was_acknowledged_is_not_taken_back(
+        self, store: MongoStore, connect: Callable[[], MongoStore], gate: Gate, change: dict[str, Any]
+    ) -> None:
+        # Given an event that is inserted, but not acknowledged
+        kept, other = event(1), connect()
+        caller = gevent.spawn(store.add, kept)
+        gate.wait_until_reached()
+
+        # When another server finds and changes it, and then its minute is closed
+        now = other.replace(kept, replace(kept, **change))
+        other.close_minute(kept.time)
+        gate.open()
+        caller.join(10)
+
+        # Then the change stands
+        assert caller.exception is None or isinstance(caller.exception, StoreUnavailable)
+        assert other.get(kept.id) == now
+        assert other.read(START, END, 10) == ([] if now.cancelled else [now])
 
     def test_events_are_not_kept_while_a_majority_does_not_have_them(
         self, store: MongoStore, monkeypatch: pytest.MonkeyPatch

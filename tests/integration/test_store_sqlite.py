@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 
 from reminder.errors import StoreUnavailable
 from reminder.models import sqlite
-from reminder.models.event import MINUTE, Place
+from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.models.sqlite import SqliteStore
-from tests.integration.test_store import END, NOW, START, all_of, event, run
+from reminder.models.store import Channels
+from tests.integration.test_store import END, NOW, START, all_of, at_once, event, run
+from tests.integration.test_store_changes import series
 
 
 @pytest.fixture
@@ -72,6 +75,76 @@ class TestFile:
         assert store.clock_offset(12345) == 0
 
 
+VERSION_1 = f"""
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE events (
+        time INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, local_time TEXT, zone TEXT,
+        delivered INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (time, id)
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX events_id ON events (id);
+    CREATE TABLE log (
+        only INTEGER PRIMARY KEY CHECK (only = 1), log TEXT NOT NULL, opened INTEGER NOT NULL,
+        closed INTEGER NOT NULL, delivered INTEGER NOT NULL, purged INTEGER NOT NULL
+    );
+    INSERT INTO events VALUES ({NOW + MINUTE}, 'a', 'tea', '2027-01-15 08:01', 'Europe/Berlin', 0);
+    INSERT INTO events VALUES ({NOW + MINUTE}, 'b', 'passed over', NULL, NULL, 1);
+    INSERT INTO events VALUES ({NOW + 2 * MINUTE}, 'c', 'coffee', NULL, NULL, 0);
+    INSERT INTO log VALUES (1, 'fedcba9876543210', 1, {NOW}, 2, 3);
+    PRAGMA user_version = 1;
+"""
+"""What the first release has left."""
+
+
+class TestVersions:
+    @pytest.fixture
+    def old(self, path: Path) -> Path:
+        db = sqlite3.connect(path)
+        db.executescript(VERSION_1)
+        db.close()
+        return path
+
+    def test_a_file_of_the_first_version_is_read_and_used(self, old: Path) -> None:
+        # Given a store that opens such a file
+        store = SqliteStore(f'sqlite:///{old}', run)
+        record = store.open(NOW + MINUTE)
+
+        # Then all is as it was, and can be changed
+        assert record == Record('fedcba9876543210', opened=1, closed=NOW, delivered=2, purged=3)
+        tea = Event('a', 'tea', NOW + MINUTE, '2027-01-15 08:01', 'Europe/Berlin')
+        assert all_of(store) == [tea, Event('c', 'coffee', NOW + 2 * MINUTE)]
+        now = store.replace(tea, replace(tea, channel='a', time=NOW + 3 * MINUTE))
+        assert store.read(START, END, 10, frozenset('a'))[1:] == [now]
+        store.close()
+
+        # When it is opened again / Then it is of the present version
+        assert store.open(NOW) == record
+        assert all_of(store)[1:] == [now]
+        store.close()
+
+    def test_a_file_that_cannot_be_brought_up_to_date_is_left_as_it_was(self, old: Path) -> None:
+        # Given a file in which the last thing to be made is there already
+        db = sqlite3.connect(old)
+        db.execute('CREATE TABLE series (x)')
+        store = SqliteStore(f'sqlite:///{old}', run)
+        # When it cannot be opened
+        with pytest.raises(StoreUnavailable, match='table series already exists'):
+            store.open(NOW)
+        # Then nothing of it has changed
+        assert db.execute('PRAGMA user_version').fetchone() == (1,)
+        assert len(db.execute('PRAGMA table_info(events)').fetchall()) == 6
+        db.close()
+        store.close()
+
+    def test_processes_that_bring_it_up_to_date_at_once_do_it_once(self, old: Path) -> None:
+        stores = [SqliteStore(f'sqlite:///{old}', run) for _ in range(4)]
+        records = at_once(*(lambda store=store: store.open(NOW) for store in stores))
+        assert len(set(records)) == 1
+        assert all(len(all_of(store)) == 2 for store in stores)
+        for store in stores:
+            store.close()
+
+
 class TestRun:
     def test_all_file_io_is_done_within_run(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Given connections that are watched, and a `run` that can be seen
@@ -98,8 +171,15 @@ class TestRun:
         # When every verb is used
         store = SqliteStore(f'sqlite:///{path}', watching)
         log = store.open(NOW).log
-        store.add(event(1))
+        old = store.add(event(1))
+        store.replace(old, replace(old, name='coffee'))
         store.get('x')
+        kept = store.add_series(series(1))
+        store.replace_series(kept, kept)
+        store.get_series('x')
+        store.series_due(NOW, 10)
+        store.list_series('', 10)
+        store.occurrences('x', NOW, 10)
         store.read(START, END, 10)
         store.count(START, END, 10)
         store.before(START, END, 10)
@@ -225,11 +305,12 @@ class TestQueryPlans:
         monkeypatch.setattr(store, '_query', explained)
         return plans
 
+    @pytest.mark.parametrize('channels', [None, frozenset('ab')])
     @pytest.mark.parametrize('verb', ['read', 'count', 'before'])
     def test_a_span_is_found_by_the_primary_key_and_needs_no_sorting(
-        self, store: SqliteStore, plans: list[str], verb: str
+        self, store: SqliteStore, plans: list[str], verb: str, channels: Channels
     ) -> None:
-        getattr(store, verb)(Place(NOW, 'x'), Place(NOW + MINUTE, 'y'), 10)
+        getattr(store, verb)(Place(NOW, 'x'), Place(NOW + MINUTE, 'y'), 10, channels)
         (plan,) = (plan for plan in plans if 'events' in plan)
         assert plan.endswith('events USING PRIMARY KEY ((time,id)>(?,?) AND (time,id)<(?,?))')
         assert not any('TEMP B-TREE' in plan for plan in plans)
@@ -238,6 +319,17 @@ class TestQueryPlans:
         store.get('x')
         (plan,) = plans
         assert plan.endswith('events USING INDEX events_id (id=?)')
+
+    def test_series_that_are_due_and_occurrences_are_found_by_an_index_in_order(
+        self, store: SqliteStore, plans: list[str]
+    ) -> None:
+        store.series_due(NOW, 10)
+        store.list_series('x', 10)
+        store.occurrences('x', NOW, 10)
+        due, listed, occurrences = plans
+        assert due.endswith('series USING INDEX series_made (made<?)')
+        assert listed.endswith('series USING PRIMARY KEY (id>?)')
+        assert occurrences.endswith('events USING INDEX events_series (series=? AND time>?)')
 
 
 class TestFaults:
@@ -309,8 +401,7 @@ class TestFaults:
         store.close()
 
     def test_of_a_commit_that_fails_nothing_is_kept(self, store: SqliteStore) -> None:
-        taken = event(1)
-        store.add(taken)
+        nameless = replace(event(1), name=None)  # type: ignore[arg-type]
         with pytest.raises(StoreUnavailable):
-            store._insert([event(2), taken])
-        assert all_of(store) == [taken]
+            store._insert([event(2), nameless])
+        assert all_of(store) == []

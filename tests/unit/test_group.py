@@ -18,10 +18,10 @@ class Committer:
 
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []
-        self.answer: Callable[[list[Any]], Sequence[Exception | None]] = lambda items: [None] * len(items)
+        self.answer: Callable[[list[Any]], Sequence[Any]] = lambda items: [None] * len(items)
         self.go = threading.Semaphore(0)
 
-    def __call__(self, items: list[Any]) -> Sequence[Exception | None]:
+    def __call__(self, items: list[Any]) -> Sequence[Any]:
         self.batches.append(list(items))
         self.go.acquire()
         return self.answer(items)
@@ -32,7 +32,7 @@ def commit() -> Committer:
     return Committer()
 
 
-def call(group: GroupCommit[Any], *items: Any) -> list[gevent.Greenlet]:
+def call(group: GroupCommit[Any, Any], *items: Any) -> list[gevent.Greenlet]:
     """One concurrent caller for each item, all of them started and waiting."""
     callers = [gevent.spawn(group.add, item) for item in items]
     gevent.idle()
@@ -86,7 +86,7 @@ def test_each_caller_gets_the_answer_for_its_own_item(commit: Committer) -> None
 
 
 def test_a_failed_commit_fails_all_its_callers_each_with_an_exception_of_its_own(commit: Committer) -> None:
-    def fail(items: list[Any]) -> Sequence[Exception | None]:
+    def fail(items: list[Any]) -> Sequence[Any]:
         raise StoreUnavailable('disk full')
 
     group = GroupCommit(commit, limit=10)
@@ -106,7 +106,7 @@ def test_a_failed_commit_fails_all_its_callers_each_with_an_exception_of_its_own
 def test_what_waited_for_a_commit_that_failed_shares_the_failure_and_what_comes_later_is_tried(
     commit: Committer,
 ) -> None:
-    def fail(items: list[Any]) -> Sequence[Exception | None]:
+    def fail(items: list[Any]) -> Sequence[Any]:
         raise StoreUnavailable('no answer within 5 s')
 
     group = GroupCommit(commit, limit=2)
@@ -125,7 +125,7 @@ def test_what_waited_for_a_commit_that_failed_shares_the_failure_and_what_comes_
 
 
 def test_a_failure_after_another_one_is_tried_again_each_time(commit: Committer) -> None:
-    def fail(items: list[Any]) -> Sequence[Exception | None]:
+    def fail(items: list[Any]) -> Sequence[Any]:
         raise StoreUnavailable(items[0])
 
     commit.answer = fail

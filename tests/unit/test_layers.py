@@ -100,7 +100,7 @@ def offence(name: str, used: str) -> str | None:
         return f'imports {used}: {part} lies below {other} or beside it'
     if top == 'reminder' and other not in LAYER and not other.startswith('__'):
         return f'imports {used}, which has no layer: give it one in LAYERS'
-    if DRIVERS.get(top, name) != name:
+    if not name.startswith(DRIVERS.get(top, name)):
         return f'imports {used}: that driver belongs to {DRIVERS[top]} alone'
     if top in NETWORK and level < NETWORK_LAYER:
         return f'imports {used}: no network library below the doors'
