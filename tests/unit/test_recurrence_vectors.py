@@ -27,10 +27,9 @@ RELEASE: str = pytz.OLSON_VERSION  # type: ignore[attr-defined]
 MINUTE = 60_000
 
 KINDS = {
-    # "Information, not contained in the rule, necessary to determine the various recurrence instance start time and
-    # dates are derived from the Start Time": the weekday is the start's. rrule takes the whole week.
+    # What a rule does not say is taken from the start, here the weekday. rrule takes the whole week.
     'BYWEEKNO alone': r'(?=.*BYWEEKNO)(?!.*(BYDAY|BYMONTHDAY|BYYEARDAY))',
-    # BYSETPOS chooses of "the set of recurrence instances" of a week, the whole of it. rrule's begins at the start.
+    # BYSETPOS chooses of all that the rule names in a week, also before the start. rrule's week begins at the start.
     'BYSETPOS in the first week': r'(?=.*FREQ=WEEKLY).*BYSETPOS',
     # A position that the set does not have names nothing. rrule counts it from the other end.
     'BYSETPOS beyond the set': r'BYSETPOS=([^;]*,)?-2',
