@@ -5,6 +5,7 @@ UTF-8 of fragments over and over. This parser checks every header before it take
 big integer operation, and decodes a message once.
 """
 
+import sys
 from collections.abc import Iterator
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -50,7 +51,7 @@ def unmask(payload: bytes, mask: bytes) -> bytes:
 class FrameParser:
     """The messages in a client's bytes, which come in pieces of any size. Holds at most one message and one piece."""
 
-    __slots__ = ('_buffer', '_fragments', '_max', '_opcode', '_size')
+    __slots__ = ('_buffer', '_fragments', '_max', '_opcode', '_size', 'more')
 
     def __init__(self, max_message: int) -> None:
         """`max_message` is the length in bytes of the largest message accepted, over all its fragments."""
@@ -59,16 +60,19 @@ class FrameParser:
         self._opcode = 0
         self._fragments: list[bytes] | None = None
         self._size = 0
+        self.more = False
+        """Whether `feed` ended at its limit, and may have more to yield."""
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, str | bytes]]:
+    def feed(self, data: bytes, limit: int = sys.maxsize) -> Iterator[tuple[int, str | bytes]]:
         """Yields `(opcode, payload)` of each message and control frame that is now whole; text as `str`.
 
-        Must be read to its end before it is called again. Raises FrameError; nothing may be fed after that.
+        Takes at most `limit` frames; to go on with those behind them, feed nothing. Must be read to its end before it
+        is called again. Raises FrameError; nothing may be fed after that.
         """
         buffer = self._buffer + data if self._buffer else data
         position, end = 0, len(buffer)
         try:
-            while end - position >= 2:
+            while end - position >= 2 and limit > 0:
                 first, second = buffer[position], buffer[position + 1]
                 length = second & 0x7F
                 start = position + (2 if length < 126 else 4 if length == 126 else 10)
@@ -83,11 +87,13 @@ class FrameParser:
                     break
                 payload = unmask(buffer[start + 4 : stop], buffer[start : start + 4])
                 position = stop
+                limit -= 1
                 message = self._take(first, payload)
                 if message is not None:
                     yield message
         finally:
             self._buffer = buffer[position:]
+            self.more = limit == 0
 
     def _check_header(self, first: int, second: int) -> None:
         """What the first two bytes show to be wrong."""

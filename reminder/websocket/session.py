@@ -36,7 +36,7 @@ command is done."""
 MAX_INBOX = 512
 """Messages of one connection that wait for the window, above which nothing more is read from it. One read (64 KiB)
 may go beyond."""
-TURN = 16
+TURN = 4
 """Messages that are handled in a row: those that need no database do not wait, and would keep everybody waiting."""
 MAX_OUTBOX = 262_144
 """Bytes that a client has not taken, above which nothing more is read from it or handled."""
@@ -209,6 +209,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
                 message = self._inbox.popleft()
                 self._control_flow()
                 self.server.handle_message(self, message)
+                if self.server.workers.wanted:
+                    break
         finally:
             self._running -= 1
             self._control_flow()

@@ -22,6 +22,9 @@ from reminder.websocket import frames
 from reminder.websocket.frames import FrameError, FrameParser, close_frame, frame
 
 RECEIVE = 16_384
+FRAMES_A_TURN = 32
+"""Frames of one client that are handled before others get a turn: a piece may hold thousands, a millisecond's worth
+each few hundred, and as many clients may send such pieces at once."""
 MAX_PAYLOAD_PACKETS = 16
 """Packets that a GET is answered with: clients built on python-engineio take no more in one payload."""
 LINGER = 2.0
@@ -75,6 +78,7 @@ class WebSocket:
         '_closing',
         '_outbox',
         '_parser',
+        '_paused',
         '_pong',
         '_reading',
         '_sock',
@@ -90,7 +94,7 @@ class WebSocket:
         self._outbox: deque[bytes | memoryview] = deque()
         self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
         self._writing: Any = None
-        self._closing = False
+        self._closing = self._paused = False
         self._pong: bytes | None = None
         self.owner = owner
         self.waiting = 0
@@ -132,12 +136,8 @@ class WebSocket:
 
     def pause(self, paused: bool) -> None:
         """Stops or goes on reading; what is not read makes the client wait, by TCP."""
-        if self._closing:
-            return
-        if paused:
-            self._reading.stop()
-        elif not self._reading.active:
-            self._reading.start(self._readable)
+        self._paused = paused
+        self._read_on()
 
     def close(self, code: int = frames.NORMAL) -> None:
         """Sends a close frame behind what waits, then ends. The owner is not told."""
@@ -214,9 +214,7 @@ class WebSocket:
         if self._closing:
             self._shutdown()
             return
-        pong, self._pong = self._pong, None
-        if pong is not None:
-            self._send(frame(pong, frames.PONG))
+        self._answer_ping()
         self.owner.drained()
 
     def _readable(self) -> None:
@@ -231,30 +229,46 @@ class WebSocket:
         elif not self._closing:
             self._take(data)
 
+    def _read_on(self) -> None:
+        """Reads if that is wanted, what was read and not handled yet first."""
+        if self._closing:
+            return
+        if self._paused or self._parser.more:
+            self._reading.stop()
+            if not self._paused:
+                gevent.get_hub().loop.run_callback(self._go_on)
+        elif not self._reading.active:
+            self._reading.start(self._readable)
+
+    def _go_on(self) -> None:
+        if not (self._paused or self._closing):
+            self._take(b'')
+
     def _take(self, data: bytes) -> None:
         try:
-            for opcode, payload in self._parser.feed(data):
+            for opcode, payload in self._parser.feed(data, FRAMES_A_TURN):
                 if opcode == frames.TEXT:
                     self.owner.received(payload)  # type: ignore[arg-type]
                 elif opcode == frames.BINARY:
                     self.owner.received('b')
                 elif opcode == frames.PING:
-                    self._answer_ping(payload)  # type: ignore[arg-type]
+                    self._pong = payload  # type: ignore[assignment]
                 elif opcode == frames.CLOSE:
                     self.close(frames.NORMAL)
                     self.owner.lost()
                 if self._closing:
                     return
+            self._answer_ping()
+            self._read_on()
         except FrameError as error:
             self.close(error.code)
             self.owner.lost()
 
-    def _answer_ping(self, payload: bytes) -> None:
-        """A pong, or while something waits a note to send one: the latest is enough (RFC 6455 section 5.5.3)."""
-        if self._outbox:
-            self._pong = payload
-        else:
-            self._send(frame(payload, frames.PONG))
+    def _answer_ping(self) -> None:
+        """Sends a pong, or leaves it until nothing waits: the latest is enough (RFC 6455 section 5.5.3)."""
+        if self._pong is not None and not self._outbox:
+            pong, self._pong = self._pong, None
+            self._send(frame(pong, frames.PONG))
 
     def _lost(self) -> None:
         closing = self._closing

@@ -27,6 +27,11 @@ class Workers:
         """Whether what is asked for now has to wait."""
         return self._busy >= MAX_RUNNING
 
+    @property
+    def wanted(self) -> bool:
+        """Whether others wait for one that is free."""
+        return bool(self._waiting)
+
     def run(self, function: Callable[[], None]) -> None:
         """Calls `function()` soon; calls begin in the order in which they were asked for."""
         if self.full:
@@ -36,7 +41,7 @@ class Workers:
         if self._idle:
             self._resume(self._idle.pop(), function)
         else:
-            gevent.spawn(self._work, function)
+            gevent.spawn(self._work, [function])
 
     def close(self) -> None:
         """Lets go of the greenlets that are idle, and of each other one when it is."""
@@ -49,7 +54,8 @@ class Workers:
         # By the loop, as a greenlet has to be resumed by the hub: it would come back to who resumed it.
         gevent.get_hub().loop.run_callback(worker.switch, function)
 
-    def _work(self, function: Callable[[], None]) -> None:
+    def _work(self, first: list[Callable[[], None]]) -> None:
+        function = first.pop()  # as a greenlet keeps what it was spawned with
         hub, worker = gevent.get_hub(), gevent.getcurrent()
         while True:
             try:

@@ -425,4 +425,4 @@ def test_nothing_is_left_of_500_connections_however_they_end() -> None:
         assert open_descriptors() == descriptors, way
     gevent.sleep(module.LINGER + 0.05)
     del link, links, end
-    assert count_objects() == objects
+    assert count_objects() <= objects
