@@ -115,8 +115,12 @@ class MongoStore(Store):
     def close_minute(self, minute: int) -> Record:
         with self._failures(), pymongo.timeout(TIMEOUT):
             record = self._raise_closed(minute)
-            self._changes.settle(record.closed)
-            return record
+            while True:
+                self._changes.settle(record.closed)
+                now = self.record()
+                if now.log == record.log:
+                    return record
+                record = now  # reopened meanwhile: what was closed may be open again
 
     def set_delivered(self, log: str, minute: int) -> None:
         with self._failures():

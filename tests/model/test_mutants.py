@@ -24,10 +24,11 @@ BUDGET = 2_000
 class FenceBeforeCommit(MemoryStore):
     """`closed` is read before the event is durable, not after."""
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event) -> Event:
         if event.time <= self.record().closed:
             raise MinuteClosed('closed')
         self.call(lambda: self.database.insert(event))
+        return event
 
 
 class ReadBeforeClose(Log):
