@@ -28,9 +28,9 @@ LEAST_PACE = 1.0
 """Between how many seconds the next minute begins, where the clock can be set: a quarter of the soak within these."""
 DELIVERED = 0.5
 """Seconds that a minute's reminders get before the clock is set again."""
-SETTLED_WITHIN = 3.0
+SETTLED_WITHIN = 2.0
 """Seconds after the last minute that is asked for, for what is owed to come; twice the pace where that is more."""
-REPEATS_WITHIN = 1.0
+REPEATS_WITHIN = 0.5
 """Seconds after that for what should not come."""
 CALM_WITHIN = 15.0
 """Seconds for the server to let go of what the hostile clients held."""
