@@ -140,8 +140,9 @@ class Database:
                 self._places.remove(row.event.place)
 
     def delete_untouched(self, row: Row) -> bool:
-        """Deletes a row; False where it is not what it was."""
-        if self._rows.get(row.id) != row:
+        """Deletes a row; False where it is not what it was, but for a mark."""
+        kept = self._rows.get(row.id)
+        if kept is None or replace(kept, delivered=row.delivered) != row:
             return False
         self.delete(row.id)
         return True
@@ -253,13 +254,14 @@ class MemoryStore(Store):
             log = record.log
             if is_mine:
                 self.call(lambda: self.database.unskip(event.id))
-                row = replace(row, delivered=False)
             record = self.record()
         self._log = log
         if is_mine and event.time > record.closed:
             return event
         if is_mine and self.call(lambda: self.database.delete_untouched(row)):
             raise MinuteClosed(f'{event.time} is closed')
+        if is_mine:
+            raise StoreUnavailable('others have made something of it')
         return self._existing(event.id, record)
 
     def _existing(self, id: str, record: Record) -> Event:

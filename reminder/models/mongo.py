@@ -238,18 +238,19 @@ class MongoStore(Store):
                 # A reopening may have marked what had been inserted just before, to be passed over by readers.
                 self._log_id = record.log
                 self._events.update_many(with_ids(kept), {'$set': {'delivered': False}})
-                kept = [{**document, 'delivered': False} for document in kept]
                 record = self._raise_closed(0)
             left = self._delete([document for document in kept if int(document['time']) <= record.closed])
             return [self._outcome(event, refused.get(number), record, left) for number, event in enumerate(events)]
 
     def _outcome(self, event: Event, refused: Document | None, record: Record, left: set[Any]) -> Event | Exception:
         """What has become of an event that was to be added, by what the database had to say about it."""
-        if refused is None and event.time > record.closed:
-            return event
-        if refused is None and key(event.id) not in left:
+        if refused is None:
+            if event.time > record.closed:
+                return event
+            if key(event.id) in left:
+                return StoreUnavailable(f'{event.id} came late, but others have made something of it')
             return MinuteClosed(f'{iso(event.time)} is closed')
-        if refused is not None and refused['code'] != _TAKEN:
+        if refused['code'] != _TAKEN:
             return StoreUnavailable(self._line(refused['errmsg']))
         return self._existing(event.id, record)
 

@@ -33,8 +33,9 @@ FORWARD = [('time', ASCENDING), ('_id', ASCENDING)]
 BACKWARD = [('time', DESCENDING), ('_id', DESCENDING)]
 
 _OPTIONAL = ('channel', 'payload', 'series', 'owner', 'request')
-_PROTOCOL = ('attempt', 'claim', 'movedTo', 'entryOf', 'movedFrom', 'delivered')
-FIELDS = ('name', 'time', 'localTime', 'timeZone', *_OPTIONAL, 'cancelled', *_PROTOCOL)
+_PROTOCOL = ('attempt', 'claim', 'movedTo', 'entryOf', 'movedFrom')
+_OURS = ('name', 'time', 'localTime', 'timeZone', *_OPTIONAL, 'cancelled', *_PROTOCOL)
+FIELDS = (*_OURS, 'delivered')
 """What is read of an event."""
 VISIBLE: Document = {'delivered': {'$ne': True}, 'cancelled': {'$ne': True}, 'movedFrom': {'$exists': False}}
 """The query for what readers see."""
@@ -93,8 +94,8 @@ def becoming(event: Event) -> Document:
 
 
 def untouched(document: Document) -> Document:
-    """The query that finds a document only if it is still what it was, field by field."""
-    query = {field: {'$eq': document[field]} if field in document else _MISSING for field in FIELDS}
+    """The query that finds a document only if it is still what it was, field by field, but for a mark."""
+    query = {field: {'$eq': document[field]} if field in document else _MISSING for field in _OURS}
     return {'_id': document['_id'], **query}
 
 

@@ -302,6 +302,25 @@ class TestFence:
         assert caller.exception is None
         assert other.read(START, END, 10) == [kept]
 
+    def test_what_was_late_and_marked_by_a_reopening_is_refused_and_deleted(
+        self, store: MongoStore, connect: Callable[[], MongoStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given an event that has come late, by a wrong clock, and is about to be deleted
+        late, other = event(5), connect()
+        log = other.close_minute(NOW + 60 * MINUTE).log
+        gate = hold(store, '_delete', monkeypatch)
+        caller = gevent.spawn(store.add, late)
+        gate.wait_until_reached()
+
+        # When the log is reopened, which marks it
+        other.reopen(log, NOW + MINUTE)
+        gate.open()
+        caller.join(10)
+
+        # Then nothing is left of it
+        assert isinstance(caller.exception, MinuteClosed)
+        assert other.get(late.id) is None
+
     def test_what_is_added_after_a_reopening_is_not_touched_twice(
         self, store: MongoStore, connect: Callable[[], MongoStore]
     ) -> None:
@@ -381,7 +400,7 @@ class TestFence:
         caller.join(10)
 
         # Then the change stands
-        assert caller.exception is None or isinstance(caller.exception, StoreUnavailable)
+        assert isinstance(caller.exception, StoreUnavailable)
         assert other.get(kept.id) == now
         assert other.read(START, END, 10) == ([] if now.cancelled else [now])
 
