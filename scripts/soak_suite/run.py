@@ -15,7 +15,7 @@ from fault_suite.ledger import ACKED, Ledger, Receiver
 from fault_suite.official import PythonClient
 from fault_suite.program import SERVER
 from fault_suite.screen import Screen
-from fault_suite.servers import HOST, Clock, Server, ServerError, start
+from fault_suite.servers import HOST, MINUTE, Clock, Server, ServerError, start
 
 from reminder.models.event import iso
 from soak_suite.hostile import FOREIGN
@@ -88,7 +88,7 @@ class Soak:
         self.clock = Clock(folder, governs=not database.has_clock)
         self._quick = self.clock.settable and not database.has_clock
         """Whether minutes begin sooner than they would."""
-        self._pace = max(LEAST_PACE, min(PACE, plan.seconds / 4))
+        self._pace = max(LEAST_PACE, min(PACE, plan.seconds / 4)) if self._quick else MINUTE / 1000
         self._minute = 0
         self.ledger = Ledger(self.clock.real, foreign=(FOREIGN,))
         self._receivers: list[Receiver] = []
