@@ -43,17 +43,19 @@ def addresses_that_are_made_up(target: Target) -> None:
 
 def a_herd_that_wants_it_all(target: Target) -> None:
     """200 clients that want 10,000 reminders each: half of them read, the others do not."""
-    links = [target.websocket() for _ in range(200)]
+    links = [target.link() for _ in range(200)]
+    for number, link in enumerate(links):
+        link.send(handshake(f'X-Forwarded-For: 192.0.2.{number}') + text(LONG_AGO))
     for link in links:
-        link.send_packet(LONG_AGO)
+        assert link.read_head().startswith(b'HTTP/1.1 101 ')
     pour(links[:100], text('6'), 1.0, read=True)
 
 
 def a_herd_that_comes_back(target: Target) -> None:
     """Again and again, for the whole past, gone before it has it."""
-    for _ in target.lasting(1.0):
+    for number in target.lasting(1.0):
         link = target.link()
-        link.send(handshake() + text(LONG_AGO))
+        link.send(handshake(f'X-Forwarded-For: 192.0.2.{number % 250}') + text(LONG_AGO))
         try:
             link.read_head()
         except Gone:
