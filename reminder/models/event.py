@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 MINUTE = 60_000
@@ -67,14 +68,7 @@ class Event:
 
         A plain event has these three keys and no others.
         """
-        reminder: dict[str, Any] = {'name': self.name, 'time': iso(self.time), '_id': self.id}
-        if self.channel is not None:
-            reminder['channel'] = self.channel
-        if self.payload is not None:
-            reminder['payload'] = json.loads(self.payload)
-        if self.series is not None:
-            reminder['series'] = self.series
-        return reminder
+        return {'name': self.name, 'time': iso(self.time), '_id': self.id, **extras(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +77,8 @@ class Series:
 
     `id` is of the form of an event's. `repeat` is the text of an RFC 5545 RRULE; `local_time` and `zone` are where it
     begins. `name`, `channel`, `payload`, `owner`, `request` are as in `Event`. `made` is the instant (ms, UTC) up to
-    which its occurrences have entries in the log. `cursor` is how far the rule has been followed, as text that only
-    the rule reads; None at its beginning. `ended`: no further occurrence will be made.
+    which its occurrences have entries in the log. `revision` counts its changes: occurrences that were made
+    before one have other ids than those made after it. `ended`: no further occurrence will be made.
     """
 
     id: str
@@ -93,12 +87,24 @@ class Series:
     local_time: str
     zone: str
     made: int
-    cursor: str | None = None
+    revision: int = 0
     channel: str | None = None
     payload: str | None = None
     owner: str | None = None
     request: str | None = None
     ended: bool = False
+
+
+def extras(of: Event | Series) -> dict[str, Any]:
+    """What clients get of an event or a series beside what all of them have."""
+    extras: dict[str, Any] = {}
+    if of.channel is not None:
+        extras['channel'] = of.channel
+    if of.payload is not None:
+        extras['payload'] = json.loads(of.payload)
+    if isinstance(of, Event) and of.series is not None:
+        extras['series'] = of.series
+    return extras
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,11 @@ class Record:
     closed: int
     delivered: int
     purged: int
+
+
+def derived_id(*parts: str) -> str:
+    """The id, of an event's form, that always follows from these texts."""
+    return sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 _PROCESS = os.urandom(5).hex()

@@ -150,7 +150,7 @@ def series_document(series: Series) -> Document:
         'localTime': series.local_time,
         'timeZone': series.zone,
         'made': DatetimeMS(series.made),
-        'cursor': series.cursor,
+        'revision': series.revision,
         'ended': series.ended,
         **_optional(series),
     }
@@ -170,7 +170,7 @@ def as_series(document: Document) -> Series:
         local_time=document['localTime'],
         zone=document['timeZone'],
         made=int(document['made']),
-        cursor=document['cursor'],
+        revision=document['revision'],
         **{field: document.get(field) for field in _OPTIONAL if field != 'series'},
         ended=document['ended'],
     )

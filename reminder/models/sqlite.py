@@ -37,6 +37,7 @@ class SqliteStore(Store):
         self._writer = _Connection(path, run)
         self._reader = _Connection(path, run)
         self._adding = GroupCommit(self._insert, BATCH)
+        self._asking = GroupCommit(self._answer, BATCH)
 
     def open(self, now: int) -> Record:
         self._writer.open()
@@ -49,7 +50,8 @@ class SqliteStore(Store):
         self._writer.close()  # as the last one it moves the WAL's content into the file
 
     def record(self) -> Record:
-        return self._reader.call(work.record)
+        record: Record = self._asking.add((work.record, ()))
+        return record
 
     def clock_offset(self, now: int) -> int:
         return 0
@@ -124,7 +126,13 @@ class SqliteStore(Store):
         return [as_event(row) for row in self._query(query, _storable(series), after, limit)]
 
     def _query(self, sql: str, *values: int | str) -> list[Any]:
-        return self._reader.call(work.rows, sql, values)
+        rows: list[Any] = self._asking.add((work.rows, (sql, values)))
+        return rows
+
+    def _answer(self, questions: list[work.Question]) -> Sequence[Any]:
+        """Answers all who ask meanwhile in one go: a trip of its own for each takes a turn of a busy hub, so that the
+        questions of many would keep the minute's own waiting."""
+        return self._reader.call(work.answer, questions)
 
     def _write(self, work: Callable[..., T], *args: Any) -> T:
         result: T = self._writer.call(transaction, work, *args)

@@ -50,7 +50,7 @@ _VERSIONS = (
             local_time TEXT NOT NULL,
             zone TEXT NOT NULL,
             made INTEGER NOT NULL,
-            cursor TEXT,
+            revision INTEGER NOT NULL,
             channel TEXT,
             payload TEXT,
             owner TEXT,
@@ -67,6 +67,9 @@ _EVENT = [field.name for field in fields(Event) if field.name != 'entry']
 _SERIES = [field.name for field in fields(Series)]
 _event_row = attrgetter(*_EVENT)
 _series_row = attrgetter(*_SERIES)
+
+Question = tuple[Callable[..., Any], tuple[Any, ...]]
+"""What is called with a connection to read from it, and its further arguments, all of which can be compared."""
 
 EVENT = ', '.join(_EVENT)
 """The columns of an event, as `as_event` takes them."""
@@ -120,6 +123,12 @@ def transaction(db: sqlite3.Connection, work: Callable[..., T], *args: Any) -> T
     db.execute('BEGIN IMMEDIATE')
     with db:  # commits or rolls back
         return work(db, *args)
+
+
+def answer(db: sqlite3.Connection, questions: Sequence[Question]) -> Sequence[Any]:
+    """The answers to questions, in their order; the same question is asked once."""
+    answers = {question: question[0](db, *question[1]) for question in dict.fromkeys(questions)}
+    return [answers[question] for question in questions]
 
 
 def rows(db: sqlite3.Connection, sql: str, values: Sequence[int | str]) -> list[Any]:

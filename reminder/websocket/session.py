@@ -30,14 +30,14 @@ MAX_MESSAGE = 65_536
 MAX_POST = 1_000_000
 """Bytes of one POST. Clients older than `maxPayload` (JavaScript before 4.5, Python) put all that waits into one."""
 MAX_POST_PACKETS = 5_000
-WINDOW = 256
+WINDOW = 64
 """Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
 command is done."""
 MAX_INBOX = 512
 """Messages of one connection that wait for the window, above which nothing more is read from it. One read (64 KiB)
 may go beyond."""
-TURN = 4
-"""Messages that are handled in a row: those that need no database do not wait, and would keep everybody waiting."""
+NO_RATE = 100
+"""Messages a second at which it is reckoned who has asked for less, where there is no rate limit."""
 MAX_OUTBOX = 262_144
 """Bytes that a client has not taken, above which nothing more is read from it or handled."""
 BURST = 10.0
@@ -75,6 +75,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         it, and the session ends if it takes too long."""
         self._inbox: deque[str | None] = deque()
         self._running = 0
+        self._queued = False
+        """Whether a worker was asked for that has not begun yet."""
         self._paused = False
         self._allowed_until = 0.0
         """Until when (monotonic) the messages that were handled would have taken at just the rate limit."""
@@ -103,7 +105,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
     @property
     def busy(self) -> bool:
         """Whether a command is being handled, or its answer was not taken yet."""
-        return self._running > 0 or bool(self._inbox) or self.transport.waiting > 0
+        return self._running > 0 or self._queued or bool(self._inbox) or self.transport.waiting > 0
 
     def send(self, pkt: eio_packet.Packet) -> None:
         """Writes a packet, in order with all others. What Socket.IO's server class calls."""
@@ -201,32 +203,27 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             raise Malformed('unknown packet')
 
     def _work(self) -> None:
-        """Handles some messages, unless none waits or their answers are not taken; others get their turn then."""
+        """Handles a message, unless none waits or answers are not taken; others get their turn then."""
+        self._queued = False
+        self._running += 1
         try:
-            for _ in range(TURN):
-                if not self._inbox or self.closed or self._full or not self._within_rate():
-                    break
+            if self._inbox and not self.closed and not self._full and self._within_rate():
                 message = self._inbox.popleft()
                 self._control_flow()
                 self.server.handle_message(self, message)
-                if self.server.workers.wanted:
-                    break
         finally:
             self._running -= 1
             self._control_flow()
 
     def _within_rate(self) -> bool:
         """Counts one more message, unless the client is too far ahead of the rate limit; it goes on later then."""
-        rate = self.server.rate_limit
-        if not rate:
-            return True
-        now = time.monotonic()
-        if self._allowed_until > now + BURST:
+        rate, now = self.server.rate_limit, time.monotonic()
+        if rate and self._allowed_until > now + BURST:
             if not self._slowed:
                 self._slowed = True
                 self.server.deadlines.after(RATE_STEP, self.server.go_on, self.sid)
             return False
-        self._allowed_until = max(self._allowed_until, now) + 1 / rate
+        self._allowed_until = max(self._allowed_until, now) + 1 / (rate or NO_RATE)
         return True
 
     def go_on(self) -> None:
@@ -243,10 +240,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Has one more message handled at the same time, if the window allows and the client takes its answers; stops
         reading from one that does not, or that is ahead of its own commands."""
         full = self._full
-        window = WINDOW if self.established and not self.server.workers.full else 1
-        if self._inbox and not (full or self._slowed) and self._running < window:
-            self._running += 1
-            self.server.workers.run(self._work)
+        window = WINDOW if self.established else 1
+        if self._inbox and not (full or self._slowed or self._queued) and self._running < window:
+            self._queued = True
+            # Who has asked for less goes first: a client within the rate does not wait for those that are ahead of it.
+            self.server.workers.run(self._work, max(self._allowed_until, time.monotonic()))
         paused = full or len(self._inbox) > MAX_INBOX
         if paused != self._paused:
             self._paused = paused

@@ -1,16 +1,17 @@
 """Greenlets that are used again and again: to make one and let it go costs more than most commands."""
 
 import logging
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 
 import gevent
 
 logger = logging.getLogger(__name__)
 
-MAX_RUNNING = 256
-"""Greenlets in all, up to 20 KiB each; they are kept when they are idle. More would only wait for the database, where
-as many share a commit."""
+MAX_RUNNING = 64
+"""Greenlets in all, up to 20 KiB each; they are kept when they are idle. As many share a commit of the database; more
+would only wait for it, and have whatever comes next wait behind them."""
 
 
 class Workers:
@@ -19,23 +20,15 @@ class Workers:
     def __init__(self) -> None:
         self._idle: list[gevent.Greenlet] = []
         self._busy = 0
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: list[tuple[float, int, Callable[[], None]]] = []
+        """A heap."""
+        self._count = count()
         self._closed = False
 
-    @property
-    def full(self) -> bool:
-        """Whether what is asked for now has to wait."""
-        return self._busy >= MAX_RUNNING
-
-    @property
-    def wanted(self) -> bool:
-        """Whether others wait for one that is free."""
-        return bool(self._waiting)
-
-    def run(self, function: Callable[[], None]) -> None:
-        """Calls `function()` soon; calls begin in the order in which they were asked for."""
-        if self.full:
-            self._waiting.append(function)
+    def run(self, function: Callable[[], None], order: float) -> None:
+        """Calls `function()` soon. Where calls have to wait, those of the lowest `order` begin first."""
+        if self._busy >= MAX_RUNNING:
+            heappush(self._waiting, (order, next(self._count), function))
             return
         self._busy += 1
         if self._idle:
@@ -65,7 +58,7 @@ class Workers:
             if self._closed:
                 return
             if self._waiting:
-                self._resume(worker, self._waiting.popleft())  # behind others who have something to do
+                self._resume(worker, heappop(self._waiting)[2])  # behind others who have something to do
             else:
                 self._busy -= 1
                 self._idle.append(worker)

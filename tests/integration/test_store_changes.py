@@ -306,7 +306,7 @@ def series(minutes: int, name: str = 'tea', **more: Any) -> Series:
 
 class TestSeries:
     @pytest.mark.parametrize(
-        'more', [{}, {'cursor': 'c', 'channel': 'a', 'payload': '{}', 'owner': 'o', 'request': 'r'}]
+        'more', [{}, {'revision': 3, 'channel': 'a', 'payload': '{}', 'owner': 'o', 'request': 'r'}]
     )
     def test_what_was_added_is_found_by_every_server(self, store: Store, other: Store, more: dict[str, str]) -> None:
         kept = series(1, **more)
@@ -325,10 +325,10 @@ class TestSeries:
 
     def test_it_is_replaced_by_who_knows_what_it_is(self, store: Store, other: Store) -> None:
         kept = store.add_series(series(1))
-        now = replace(kept, made=kept.made + MINUTE, cursor='further', channel='a')
+        now = replace(kept, made=kept.made + MINUTE, revision=kept.revision + 1, channel='a')
         other.replace_series(kept, now)
         assert store.get_series(kept.id) == now
-        for stale in kept, replace(now, channel=None), replace(now, cursor=None):
+        for stale in kept, replace(now, channel=None), replace(now, revision=kept.revision + 2):
             with pytest.raises(Changed):
                 store.replace_series(stale, replace(now, ended=True))
         store.replace_series(now, kept)
