@@ -88,19 +88,19 @@ def commands_whose_answers_nobody_takes(target: Target) -> None:
     """Large answers, on one connection and on 50."""
     flood = text(command({'command': 'getAllTimeZones'}, 1)) * 1_000
     pour(target.clients(1), flood, 0.5)
-    pour(target.clients(50), flood, 1.0)
+    pour(target.clients(50), flood)
 
 
 def commands_without_end(target: Target) -> None:
     """Schedules on 50 connections, which read their answers."""
     data = {'eventName': 'x' * 500, **LATER}
-    pour(target.clients(50), text(command({'command': 'scheduleEvent', 'data': data}, 1)) * 500, 1.0, read=True)
+    pour(target.clients(50), text(command({'command': 'scheduleEvent', 'data': data}, 1)) * 500, read=True)
 
 
 def questions_without_end(target: Target) -> None:
     """What the database has to be asked for, on 50 connections."""
     data = {'_id': 'f' * 24}
-    pour(target.clients(50), text(command({'command': 'getStatus', 'data': data}, 1)) * 500, 1.0, read=True)
+    pour(target.clients(50), text(command({'command': 'getStatus', 'data': data}, 1)) * 500, read=True)
 
 
 def commands_by_post(target: Target) -> None:

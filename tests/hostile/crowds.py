@@ -48,12 +48,12 @@ def a_herd_that_wants_it_all(target: Target) -> None:
         link.send(handshake(f'X-Forwarded-For: 192.0.2.{number}') + text(LONG_AGO))
     for link in links:
         assert link.read_head().startswith(b'HTTP/1.1 101 ')
-    pour(links[:100], text('6'), 1.0, read=True)
+    pour(links[:100], text('6'), read=True)
 
 
 def a_herd_that_comes_back(target: Target) -> None:
     """Again and again, for the whole past, gone before it has it."""
-    for number in target.lasting(1.0):
+    for number in target.lasting():
         link = target.link()
         link.send(handshake(f'X-Forwarded-For: 192.0.2.{number % 250}') + text(LONG_AGO))
         try:

@@ -60,12 +60,12 @@ def lengths_that_are_only_announced(target: Target) -> None:
 
 
 def forbidden_frames(target: Target) -> None:
-    for number in target.lasting(1.0):
+    for number in target.lasting():
         expect(target, 1002, BROKEN[number % len(BROKEN)])
 
 
 def text_that_is_no_utf_8(target: Target) -> None:
-    for number in target.lasting(1.0):
+    for number in target.lasting():
         payload = b'4' + NO_UTF_8[number % len(NO_UTF_8)]
         expect(target, 1007, frame(FIN | TEXT, payload))
         if len(payload) < 10:
@@ -89,13 +89,13 @@ def legal_fragments(target: Target) -> None:
     whole = b''.join(
         [frame(TEXT, pieces[0]), *(frame(CONTINUATION, piece) + frame(FIN | PING) for piece in pieces[1:])]
     )
-    pour(target.clients(10), whole + frame(FIN | CONTINUATION), 1.0)
+    pour(target.clients(10), whole + frame(FIN | CONTINUATION))
 
 
 def frames_beyond_the_limit(target: Target) -> None:
     """Legal ones of 900 KB, of which only the header is looked at."""
     whole = frame(FIN | TEXT, b'4' * 900_000)
-    for _ in target.lasting(1.0):
+    for _ in target.lasting():
         links = target.clients(10)
         for link in links:
             gevent.spawn(link.send, whole)
@@ -113,14 +113,14 @@ def pings_without_end(target: Target) -> None:
 
 def packets_that_mean_nothing(target: Target) -> None:
     """Noops, and pongs that nobody has asked for."""
-    pour(target.clients(100), (text('6') + text('3')) * 5_000, 1.0)
+    pour(target.clients(100), (text('6') + text('3')) * 5_000)
 
 
 def bytes_one_by_one(target: Target) -> None:
     """Legal messages, each byte in a segment of its own, on many connections at a time."""
     links = target.clients(50)
     message = text(command({'command': 'x' * 60_000}))
-    for place in itertools.islice(target.lasting(1.0), len(message)):
+    for place in itertools.islice(target.lasting(), len(message)):
         for link in links:
             link.send(message[place : place + 1])
 

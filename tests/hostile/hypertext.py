@@ -56,7 +56,7 @@ ODD = [
 
 
 def requests_that_are_none(target: Target) -> None:
-    for number in target.lasting(1.0):
+    for number in target.lasting():
         link = target.link()
         link.send(NO_REQUESTS[number % len(NO_REQUESTS)])
         link.end()
@@ -84,7 +84,7 @@ def half_of_a_request(target: Target) -> None:
     for link in idle:
         link.send(request('GET', '/healthz'))
         assert link.read_reply().status == 200
-    for _ in target.lasting(1.5):
+    for _ in target.lasting(1.2):
         for link in heads + bodies:
             link.send(b'x')
         gevent.sleep(0.05)
@@ -118,7 +118,7 @@ def bodies_that_lie(target: Target) -> None:
         link.end()
         assert b' 500 ' not in link.read_to_the_end()
         link.close()
-        if time.monotonic() > target.until(1.5):
+        if time.monotonic() > target.until(1.0):
             return
 
 
@@ -144,6 +144,6 @@ def requests_in_one_piece(target: Target) -> None:
         link.send(request('GET', '/healthz') * 100)
         for _ in range(100):
             assert link.read_reply().status == 200
-    pour([target.link() for _ in range(50)], request('GET', '/healthz') * 100 + request('GET', '/nowhere') * 100, 0.7)
+    pour([target.link() for _ in range(25)], request('GET', '/healthz') * 100 + request('GET', '/nowhere') * 100, 0.7)
     with suppress(Gone):
         target.ask('POST', address(sid='nobody'), request('GET', '/smuggled'))

@@ -50,7 +50,7 @@ def still_answers(link: Link) -> bool:
 
 
 def malformed_packets(target: Target) -> None:
-    for number in target.lasting(1.5):
+    for number in target.lasting(1.2):
         link = target.client()
         link.send_packet(MALFORMED[number % len(MALFORMED)])
         assert link.close_code() == POLICY, MALFORMED[number % len(MALFORMED)][:50]
@@ -165,7 +165,7 @@ def polls_of_one_session(target: Target) -> None:
 
 def upgrades_that_race(target: Target) -> None:
     """Probes that outdo each other, say the wrong word, or come while packets are posted."""
-    for _ in target.lasting(1.0):
+    for _ in target.lasting():
         sid = target.session()
         first = target.websocket(sid=sid)
         second = target.websocket(sid=sid)

@@ -29,8 +29,8 @@ WORST = 250
 """ms within which a well-behaved client is answered, whatever others do."""
 GROWTH = 60
 """MiB that attacks may cost."""
-REMAINS = 30
-"""MiB that may remain of all attacks together: what the allocator keeps for the next time."""
+REMAINS = 40
+"""MiB that may remain of all attacks together: what the allocator keeps for the next time, once and for all."""
 LOG = 5_000
 """Bytes that attackers may have the server write into its log."""
 LONGEST = 15
