@@ -11,11 +11,18 @@ SCOPES = frozenset({LISTEN, SCHEDULE, MANAGE})
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is known of somebody. `expires` is the instant (ms, UTC) from which it no longer holds; None is never."""
+    """What is known of somebody. `expires` is the instant (ms, UTC) from which it no longer holds; None is never.
+
+    `channels` are those that they may know of, beside what has none; None is all.
+    """
 
     scopes: frozenset[str]
     subject: str | None = None
     expires: int | None = None
+    channels: frozenset[str] | None = None
+
+    def may_see(self, channel: str | None) -> bool:
+        return channel is None or self.channels is None or channel in self.channels
 
     def has_expired(self, now: int) -> bool:
         return self.expires is not None and self.expires <= now

@@ -59,9 +59,19 @@ class Start:
 class Log:
     """The log as one server reads it. See the module's text."""
 
-    def __init__(self, store: Store, wire: Wire, *, replay_limit: int, recovery_window: int) -> None:
-        """`replay_limit` in reminders, `recovery_window` in ms."""
+    def __init__(
+        self,
+        store: Store,
+        wire: Wire,
+        *,
+        replay_limit: int,
+        recovery_window: int,
+        prepare: Callable[[int], None] = lambda minute: None,
+    ) -> None:
+        """`replay_limit` in reminders, `recovery_window` in ms. `prepare` is called with each minute that is about to
+        be closed, by who adds what has to be in it; it may raise StoreUnavailable."""
         self._store = store
+        self.prepare = prepare
         self._wire = wire
         self._replay_limit = replay_limit
         self._recovery_window = recovery_window
@@ -120,6 +130,7 @@ class Log:
             self._store.set_delivered(self.record.log, self.end.time - 1)
 
     def _close(self, minute: int, now: Callable[[], int]) -> Record:
+        self.prepare(minute)
         record = self._store.close_minute(minute)
         # `now` is read after the answer: a machine that was suspended in between must not take its own sleep, in which
         # others closed what they should, for a wrong clock.
@@ -203,6 +214,14 @@ class Log:
         """The start of a connection that knows no place: what was missed over a restart, as long as that is recent."""
         return Start(self._restart if now < self._restart_until and self._restart < self.end else None)
 
+    def locate(self, since: Since) -> tuple[Place, bool]:
+        """The place that somebody left off at, and whether nothing is missing behind it. Raises StoreUnavailable."""
+        record = self.record
+        if record is None:
+            raise StoreUnavailable('the log is not open yet')
+        place, complete = self._locate(since, record)
+        return place, complete and place >= Place.after(record.purged)
+
     def resume(self, since: Since) -> Start:
         """The start of a connection that says where it left off. Raises StoreUnavailable; it may come again then."""
         record = self.record
@@ -213,7 +232,7 @@ class Log:
             raise StoreUnavailable('the log was reopened meanwhile')
         return start
 
-    def _resume(self, since: Since, record: Record) -> Start:
+    def _locate(self, since: Since, record: Record) -> tuple[Place, bool]:
         place, complete = since.place, True
         if since.id is not None:
             event = self._store.get(since.id)
@@ -226,10 +245,14 @@ class Log:
                 raise StoreUnavailable('the log was reopened, which this server is about to see')
             if elsewhere:
                 place, complete = min(place, Place.after(record.opened)), False
-            if place > self.end and place <= Place.after(current.closed):
-                return Start(place, Replay(place, 0, complete))
-            if place > self.end:
-                return Start(self.end, Replay(self.end, 0, False))
+            if place > Place.after(current.closed):
+                return self.end, False
+        return place, complete
+
+    def _resume(self, since: Since, record: Record) -> Start:
+        place, complete = self._locate(since, record)
+        if place > self.end:
+            return Start(place, Replay(place, 0, complete))
         end, complete = self.end, complete and place >= Place.after(record.purged)
         count = self._count(place, end, self._pages)
         if count > self._replay_limit:

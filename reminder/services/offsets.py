@@ -42,10 +42,16 @@ def parse_since(text: object) -> Since:
     if isinstance(text, str):
         if _ID.fullmatch(text):
             return Since(id=text)
-        try:
-            moment = datetime.fromisoformat(text)
-            if moment.tzinfo is not None:
-                return Since(Place(max(0, instant(moment)), ''))
-        except (ValueError, OverflowError):
-            pass
+        time = parse_instant(text)
+        if time is not None:
+            return Since(Place(max(0, time), ''))
     raise InvalidInput("'since' must be an offset, the _id of a reminder, or an ISO 8601 time with its zone")
+
+
+def parse_instant(text: object) -> int | None:
+    """An ISO 8601 time with its zone as an instant (ms, UTC); None for anything that is not one."""
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return None if moment is None or moment.tzinfo is None else instant(moment)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,25 @@
+"""Channels: the names by which events go to some clients and not to all."""
+
+import re
+
+from reminder.errors import InvalidInput
+
+MAX_CHANNELS = 100
+"""How many channels one client may listen to."""
+
+_NAME = re.compile(r'[A-Za-z0-9_.:/-]{1,128}', re.ASCII)
+_RULE = 'a name is 1 to 128 of the characters A-Z a-z 0-9 _ . : / -'
+
+
+def channel(value: object) -> str | None:
+    """The channel that an event is for; None where it is for everybody. Raises InvalidInput."""
+    if value is None:
+        return None
+    if not is_channel(value):
+        raise InvalidInput(f"channel='{str(value)[:100]!a}' is invalid: {_RULE}")
+    return str(value)
+
+
+def is_channel(value: object) -> bool:
+    """Whether that is the name of a channel."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
