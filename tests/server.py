@@ -17,7 +17,7 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import pytest
 
@@ -124,7 +124,7 @@ class Server:
 
     # The process
 
-    def start(self, ready: str | None = '/readyz', within: float = 30) -> 'Server':
+    def start(self, ready: str | None = '/readyz', within: float = 30) -> Self:
         """Starts the process and returns when a GET of the path `ready` is answered 200 (None: at once)."""
         with self._stdout.open('ab') as stdout, self._stderr.open('ab') as stderr:
             self._process = subprocess.Popen(
@@ -211,7 +211,7 @@ class Server:
         """All that its processes have written to stdout and stderr so far."""
         return self._stdout.read_text(errors='replace') + self.stderr()
 
-    def __enter__(self) -> 'Server':
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -23,7 +23,7 @@ INJECTIONS = [
     '💥' * 1_000,
 ]
 """Names like any other."""
-NO_TEXT = [None, True, 0, -1, 1.5, [], ['x'], {}, {'$gt': ''}, {'$ne': None}, {'$where': 'sleep(1)'}, [[[]]]]
+NO_TEXT: list[Any] = [None, True, 0, -1, 1.5, [], ['x'], {}, {'$gt': ''}, {'$ne': None}, {'$where': 'sleep(1)'}, [[[]]]]
 
 
 def ask(link: Link, message: Any) -> dict[str, Any]:

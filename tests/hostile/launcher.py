@@ -21,7 +21,8 @@ from greenlet import getcurrent, greenlet  # noqa: E402
 
 from reminder.cli import main  # noqa: E402
 from reminder.websocket.broadcast import Connection  # noqa: E402
-from reminder.websocket.handshake import Greeting, Handler  # noqa: E402
+from reminder.websocket.handler import Handler  # noqa: E402
+from reminder.websocket.handshake import Greeting  # noqa: E402
 from reminder.websocket.session import Probe, Session  # noqa: E402
 from reminder.websocket.transport import Polling, WebSocket  # noqa: E402
 from reminder.websocket.workers import Workers  # noqa: E402
