@@ -124,9 +124,9 @@ class Database:
         return True
 
     def swap_claimed(self, id: str, claim: str, **changes: Any) -> bool:
-        """Changes the row of that id; False where it has not that claim."""
+        """Changes the row of that id, and takes its claim away; False where it has another one, or none."""
         row = self._rows.get(id)
-        return row is not None and row.claim == claim and self.swap(row, **changes)
+        return row is not None and row.claim == claim and self.swap(row, **changes | {'claim': None})
 
     def adopt(self, id: str) -> None:
         row = self._rows.get(id)
@@ -321,7 +321,7 @@ class MemoryStore(Store):
     def _decide(self, row: Row, claim: str, new: Event | None) -> bool:
         gone = replace(row.event, cancelled=True)
         changes = {'event': new} if new else {'event': gone, 'moved_to': claim}
-        is_done: bool = self.call(lambda: self.database.swap_claimed(row.id, claim, claim=None, **changes))
+        is_done: bool = self.call(lambda: self.database.swap_claimed(row.id, claim, **changes))
         return is_done
 
     def _shorten(self, first: Row, target: str) -> None:
@@ -330,10 +330,10 @@ class MemoryStore(Store):
             self.database.swap(row, moved_to=target)
 
     def _release(self, id: str, claim: str) -> None:
-        self.call(lambda: self.database.swap_claimed(id, claim, claim=None))
+        self.call(lambda: self.database.swap_claimed(id, claim))
 
     def _finish(self, id: str) -> None:
-        self.call(lambda: self.database.swap_claimed(id, id, claim=None, moved_from=None))
+        self.call(lambda: self.database.swap_claimed(id, id, moved_from=None))
 
     def _drop(self, id: str) -> None:
         def drop() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Event
@@ -70,11 +70,28 @@ def _add(world: 'World') -> None:
         time = (world.wall // MINUTE + (1, 1, 1, 2)[choice % 4]) * MINUTE
         event = Event(f'{choice:02x}{len(world.ledger.tried):022x}', 'name', time)
         world.ledger.tried[event.id] = event
+        world.ledger.places[event.id] = event.place
         task = world.schedule.spawn(server, server.add, event)
         for _ in range(choice // 64):
             if task in world.schedule.tasks:
                 world.schedule.run(task)
         task.held = choice % 64 >= 40
+
+
+def _change(world: 'World') -> None:
+    server = world.any_server()
+    if server is None or not world.ledger.tried:
+        return
+    recent = list(world.ledger.tried)[-8:]
+    id, choice = recent[world.tape.below(len(recent))], world.tape.below(256)
+    changes: dict[str, Any] = {'cancelled': True} if choice % 4 == 0 else {}
+    if choice % 4 > 1:
+        changes['time'] = (world.wall // MINUTE + (1, 1, 2)[choice % 3]) * MINUTE
+    task = world.schedule.spawn(server, server.change, id, changes)
+    for _ in range(choice // 16):
+        if task in world.schedule.tasks:
+            world.schedule.run(task)
+    task.held = choice % 16 >= 10
 
 
 def _client(world: 'World') -> None:
@@ -126,6 +143,7 @@ ACTIONS: tuple[Callable[['World'], None], ...] = (
     + 2 * (_let_go,)
     + (_pass_time,)
     + 3 * (_add,)
+    + 3 * (_change,)
     + 7 * (_client,)
     + 2 * (_start_or_crash,)
     + (_fail,)

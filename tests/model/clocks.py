@@ -4,7 +4,7 @@ What a wrong clock did cannot be undone. Excused are therefore events that the r
 that come again because they came before their time, and what a connection was told when its log was reopened under it.
 """
 
-from reminder.models.event import MINUTE, Place
+from reminder.models.event import MINUTE, Event, Place
 from tests.model.actions import ACTIONS
 from tests.model.clients import Client, Connection, Violation
 from tests.model.servers import Server
@@ -70,6 +70,10 @@ class ClockWorld(World):
     def went_back(self, connection: Connection) -> None:
         if len(self.database.opened) == 1:
             super().went_back(connection)
+
+    def disagreed(self, event: Event) -> None:
+        if len(self.database.opened) == 1:
+            super().disagreed(event)
 
     def check_replayed(self, connection: Connection) -> None:
         if len(self.database.opened) == 1 and not self.database.has_skipped:

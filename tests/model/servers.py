@@ -1,9 +1,10 @@
 """A server of the model: the real log, delivery and job of each minute, on tasks of a `Schedule`."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from reminder.errors import MinuteClosed, StoreUnavailable
+from reminder.errors import Changed, MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event
 from reminder.scheduler.clock import Clock
 from reminder.scheduler.handlers import Context
@@ -13,6 +14,7 @@ from reminder.services.events import closing
 from reminder.services.log import Log
 from reminder.websocket import recovery
 from tests.memory import MemoryStore
+from tests.model.ledger import Change
 from tests.services import PlainWire
 
 if TYPE_CHECKING:
@@ -32,6 +34,17 @@ class VirtualClock(Clock):
         return self._world.wall + self.skew
 
 
+class Wire(PlainWire):
+    """Packets in plain text, in which reminders name the entry, as an event may have several; the world sees each."""
+
+    def __init__(self, world: 'World') -> None:
+        self._world = world
+
+    def reminder(self, event: Event) -> bytes:
+        self._world.encoded(event)
+        return f'reminder {event.place.id}'.encode()
+
+
 class Server:
     """One process. Where it blocks it may be held back, fail, or be ended."""
 
@@ -44,7 +57,7 @@ class Server:
         self.schedule = world.schedule
         self.clock = VirtualClock(world, skew)
         self.store = self.store_class(world.database, self.schedule.call)
-        wire = PlainWire()
+        wire = Wire(world)
         with patch('reminder.services.log.threading', self.schedule.threading):
             self.log = self.log_class(self.store, wire, replay_limit=replay_limit, recovery_window=5 * MINUTE)
         self.delivery = self.delivery_class(self.log, wire, pause=self.schedule.block, wake=self._wake)
@@ -85,11 +98,34 @@ class Server:
                 raise MinuteClosed('by the clock')
             before = database.get_record().log
             self.store.add(event)
-            ledger.acked[event.place] = before, database.get_record().log
+            ledger.kept[event.id] = event, (before, database.get_record().log)
         except MinuteClosed:
             ledger.refused.add(event.id)
         except StoreUnavailable:
             pass  # it may have been kept or not, and the client knows that
+
+    def change(self, id: str, changes: dict[str, Any]) -> None:
+        """A client's command: looks at the event and has it become another, with a name that no other change gives."""
+        ledger, database = self.world.ledger, self.world.database
+        try:
+            old = self.store.get(id)
+        except StoreUnavailable:
+            return
+        if old is None or old.cancelled:
+            return
+        new = replace(old, name=database.token(), **changes)
+        if min(old.time, new.time) <= closing(self.clock.now()):
+            return
+        ledger.changes.append(change := Change(old, new))
+        before = database.get_record().log
+        try:
+            change.new = self.store.replace(old, new)
+            change.logs = before, database.get_record().log
+            ledger.places[change.new.place.id] = change.new.place
+        except (Changed, MinuteClosed):
+            ledger.changes.remove(change)
+        except StoreUnavailable:
+            pass
 
     def connect(self, connection: 'Connection', payload: Any) -> None:
         """What `websocket.server` does at a CONNECT."""

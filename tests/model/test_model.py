@@ -41,3 +41,4 @@ def test_nothing_is_lost_and_nothing_comes_twice(world: type[World], runs: int) 
     assert figures['reminders written'] > 20 * runs
     assert figures['events acked'] > 5 * runs
     assert figures['events refused'] > runs
+    assert figures['changes acked'] > runs

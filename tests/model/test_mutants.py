@@ -2,16 +2,17 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from reminder.errors import MinuteClosed, StoreUnavailable
-from reminder.models.event import MINUTE, Event, Place
+from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.log import Log, Replay, Start
 from reminder.services.offsets import Since
-from tests.memory import MemoryStore
+from tests.memory import MemoryStore, Row
 from tests.model.clients import Violation
 from tests.model.clocks import ClockWorld
 from tests.model.servers import Server
@@ -29,6 +30,80 @@ class FenceBeforeCommit(MemoryStore):
             raise MinuteClosed('closed')
         self.call(lambda: self.database.insert(event))
         return event
+
+
+class ChangeWithoutFence(MemoryStore):
+    """What is claimed is changed, whatever is closed."""
+
+    def _is_open(self, log: str, minute: int) -> bool:
+        return True
+
+
+class FenceBeforeClaim(MemoryStore):
+    """`closed` is read before the claim is set, not after."""
+
+    def replace(self, old: Event, new: Event) -> Event:
+        self._was_open = super()._is_open(self.record().log, min(old.time, new.time))
+        return super().replace(old, new)
+
+    def _is_open(self, log: str, minute: int) -> bool:
+        return self._was_open
+
+
+class FenceOfOneMinute(MemoryStore):
+    """An event may move to a minute that is closed."""
+
+    def replace(self, old: Event, new: Event) -> Event:
+        self._minute = old.time
+        return super().replace(old, new)
+
+    def _is_open(self, log: str, minute: int) -> bool:
+        return super()._is_open(log, self._minute)
+
+
+class ClaimsStay(MemoryStore):
+    """Changes that are under way are left alone when a minute is closed."""
+
+    def settle(self, closed: int) -> None:
+        pass
+
+
+class SettleBeforeClose(MemoryStore):
+    """Changes that are under way are decided a moment before their minute is closed."""
+
+    def close_minute(self, minute: int) -> Record:
+        super().settle(minute)
+        return super().close_minute(minute)
+
+    def settle(self, closed: int) -> None:
+        pass
+
+
+class TrustingJudge(MemoryStore):
+    """Whether an event will come to a closed minute is not asked of the entry that it leaves."""
+
+    def _release(self, id: str, claim: str) -> None:
+        if id != self._source:
+            super()._release(id, claim)
+
+    def _judge(self, row: Row, is_closed: bool) -> None:
+        self._source = row.moved_from
+        super()._judge(row, is_closed)
+        self._source = None
+
+    _source: str | None = None
+
+
+class MoveInTwoSteps(MemoryStore):
+    """The new entry counts as soon as it is there."""
+
+    def replace(self, old: Event, new: Event) -> Event:
+        insert = self.database.insert_row
+        self.database.insert_row = lambda row: insert(replace(row, moved_from=None))  # type: ignore[method-assign]
+        try:
+            return super().replace(old, new)
+        finally:
+            self.database.insert_row = insert  # type: ignore[method-assign]
 
 
 class ReadBeforeClose(Log):
@@ -203,7 +278,16 @@ class PutBackTooFar(Delivery):
             reader.place = reader.place and min(reader.place, self._log.end)
 
 
-STORES = [FenceBeforeCommit]
+STORES = [
+    FenceBeforeCommit,
+    ChangeWithoutFence,
+    FenceBeforeClaim,
+    FenceOfOneMinute,
+    ClaimsStay,
+    SettleBeforeClose,
+    TrustingJudge,
+    MoveInTwoSteps,
+]
 LOGS = [ReadBeforeClose, StaleNow, GiveUp, Overlap, CursorOfTheMinute, CursorWithoutId, ReplayFromTheEnd, BeyondTheEnd]
 DELIVERIES = [OldEnd, NobodyBehind, AllLive, EarlyIsLive, Forgetful, Impatient, Clinging]
 CLOCK_LOGS = [KeptPages, OldOffset]

@@ -1,28 +1,17 @@
 """The world of the model: a database, servers, clients, and a tape that says what happens next."""
 
-from dataclasses import dataclass, field
-
 from reminder.models.event import MINUTE, Event, Place
 from reminder.scheduler.handlers.deliver import EARLY
 from reminder.services.offsets import encode_offset
 from tests.memory import BASE, Database
 from tests.model.actions import ACTIONS, Tape
 from tests.model.clients import Client, Connection, Violation
+from tests.model.ledger import Ledger
 from tests.model.schedule import Schedule
 from tests.model.servers import Server
 
 END_OF_RUN = 3 * MINUTE
 """How long the world is left in peace at the end, so that all that is due is delivered."""
-
-
-@dataclass
-class Ledger:
-    """What was promised: the events that were tried, those whose `add` returned, and the ids of those refused."""
-
-    acked: dict[Place, tuple[str, str]] = field(default_factory=dict)
-    """By place, the ids of the log before and after."""
-    refused: set[str] = field(default_factory=set)
-    tried: dict[str, Event] = field(default_factory=dict)
 
 
 class World:
@@ -36,6 +25,8 @@ class World:
         self.schedule = Schedule(BASE + 20_000)
         self.database = Database()
         self.ledger = Ledger()
+        self.delivered: dict[str, Event] = {}
+        """Of each event, what some server has read of it when its minute was closed."""
         self.deliveries = 0
         """How many reminders were written."""
         self.replay_limit = (10_000, 10_000, 3)[self.tape.below(3)]
@@ -63,7 +54,8 @@ class World:
     def figures(self) -> dict[str, int]:
         """What happened in this run."""
         return {
-            'events acked': len(self.ledger.acked),
+            'events acked': len(self.ledger.kept),
+            'changes acked': sum(change.logs is not None for change in self.ledger.changes),
             'events refused': len(self.ledger.refused),
             'connections': sum(len(client.connections) for client in self.clients),
             'reminders written': self.deliveries,
@@ -134,13 +126,27 @@ class World:
         assert auditor.connection is not None and auditor.connection.server is server
         if auditor.seen & self.ledger.refused:
             raise Violation('refused, and kept')
+        for id, delivered in self.delivered.items():
+            present = self.ledger.present(id) if id in self.ledger.kept else None
+            if present and present[0] != delivered:
+                raise Violation(f'{delivered} was acked as {present[0]}')
         self._check_client(auditor)
 
     # -- what is always true ------------------------------------------------------------------------------------
 
     def place(self, id: str) -> Place:
-        """Where an event is in the log, kept or not."""
-        return self.ledger.tried[id].place
+        """Where an entry is in the log, kept or not."""
+        return self.ledger.places[id]
+
+    def encoded(self, event: Event) -> None:
+        """A server is about to deliver an event: all of them deliver the same."""
+        self.ledger.places[event.place.id] = event.place
+        if self.delivered.setdefault(event.id, event) != event:
+            self.disagreed(event)
+
+    def disagreed(self, event: Event) -> None:
+        """Two servers have read different things of an event."""
+        raise Violation(f'{event} is also {self.delivered[event.id]}')
 
     def check_start(self, connection: Connection) -> None:
         """A client that says where it left off goes on there; where it does not, that is made known to it."""
@@ -179,10 +185,10 @@ class World:
         """The count that was told is the count that came, and it is complete where nothing is missing."""
         assert connection.resumed is not None and connection.read_to is not None and connection.replayed is not None
         count, complete = connection.replayed
-        span = [event.place for event in self.ledger.tried.values()]
-        span = [place for place in span if connection.start < place <= connection.read_to]
-        kept = sum(place in self.ledger.acked for place in span)
-        # The others were refused, or kept for nobody knows how long.
+        span = [place for place in self.ledger.places.values() if connection.start < place <= connection.read_to]
+        acked = self.ledger.acked
+        kept = sum(place in acked for place in span)
+        # The others were refused, or kept or changed for nobody knows how long.
         if not kept <= count <= len(span):
             raise Violation(f'{count} replayed, {kept} kept')
         if complete != connection.recovered:
