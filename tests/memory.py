@@ -100,9 +100,9 @@ class Database:
     # -- rows ---------------------------------------------------------------------------------------------------
 
     def token(self) -> str:
-        """A new id, of which nobody else knows; no step."""
+        """A new id, which no event of a test has; no step."""
         self._tokens += 1
-        return f'{self._tokens:024x}'
+        return f'{self._tokens % 256:02x}{2**64 + self._tokens:022x}'
 
     def insert(self, event: Event) -> None:
         """What other programs do."""

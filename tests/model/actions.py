@@ -88,10 +88,11 @@ def _change(world: 'World') -> None:
     if choice % 4 > 1:
         changes['time'] = (world.wall // MINUTE + (1, 1, 2)[choice % 3]) * MINUTE
     task = world.schedule.spawn(server, server.change, id, changes)
-    for _ in range(choice // 16):
+    # Held where a minute is most likely to be closed at the wrong moment: when it has claimed, read `closed`, decided.
+    for _ in range(5 + choice // 64):
         if task in world.schedule.tasks:
             world.schedule.run(task)
-    task.held = choice % 16 >= 10
+    task.held = choice % 64 >= 20
 
 
 def _client(world: 'World') -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from reminder.errors import MinuteClosed, StoreUnavailable
-from reminder.models.event import MINUTE, Event, Place, Record
+from reminder.models.event import MINUTE, Event, Place
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.log import Log, Replay, Start
 from reminder.services.offsets import Since
-from tests.memory import MemoryStore, Row
+from tests.memory import MemoryStore
 from tests.model.clients import Violation
 from tests.model.clocks import ClockWorld
 from tests.model.servers import Server
@@ -66,32 +66,6 @@ class ClaimsStay(MemoryStore):
 
     def settle(self, closed: int) -> None:
         pass
-
-
-class SettleBeforeClose(MemoryStore):
-    """Changes that are under way are decided a moment before their minute is closed."""
-
-    def close_minute(self, minute: int) -> Record:
-        super().settle(minute)
-        return super().close_minute(minute)
-
-    def settle(self, closed: int) -> None:
-        pass
-
-
-class TrustingJudge(MemoryStore):
-    """Whether an event will come to a closed minute is not asked of the entry that it leaves."""
-
-    def _release(self, id: str, claim: str) -> None:
-        if id != self._source:
-            super()._release(id, claim)
-
-    def _judge(self, row: Row, is_closed: bool) -> None:
-        self._source = row.moved_from
-        super()._judge(row, is_closed)
-        self._source = None
-
-    _source: str | None = None
 
 
 class MoveInTwoSteps(MemoryStore):
@@ -284,8 +258,6 @@ STORES = [
     FenceBeforeClaim,
     FenceOfOneMinute,
     ClaimsStay,
-    SettleBeforeClose,
-    TrustingJudge,
     MoveInTwoSteps,
 ]
 LOGS = [ReadBeforeClose, StaleNow, GiveUp, Overlap, CursorOfTheMinute, CursorWithoutId, ReplayFromTheEnd, BeyondTheEnd]

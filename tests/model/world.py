@@ -117,6 +117,7 @@ class World:
         """Somebody new, on a server with nothing in memory, gets all that was acked and nothing that was refused."""
         record = self.database.get_record()
         server = self.server_class(self, 0, 10_000)
+        self.servers.append(server)
         self._rest(EARLY)
         auditor = Client(self, keeps_offset=True)
         auditor.offset, auditor.pid = encode_offset(record.log, Place.after(record.purged)), 'auditor'
