@@ -22,6 +22,7 @@ from reminder.scheduler.handlers import Context, subscribe
 from reminder.services.delivery import Delivery
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
+from reminder.services.series import Occurrences
 from reminder.web import Web
 from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
 from reminder.websocket.handshake import Server
@@ -53,16 +54,18 @@ class Application:
         self._clock = Clock()
         self._store = open_store(config.database_url, self._in_thread)
         wire = SocketIOWire()
+        occurrences = Occurrences(self._store, config.replay_limit)
         self._log = Log(
             self._store,
             wire,
             replay_limit=config.replay_limit,
             recovery_window=round(config.recovery_window * 1000),
+            prepare=occurrences.make,
         )
         self._catch_up = CatchUp()
         self._delivery = Delivery(self._log, wire, pause=give_turn, wake=self._catch_up.wake)
         punctuality = Punctuality()
-        commands = Commands(self._store, self._delivery, punctuality, self._clock.now)
+        commands = Commands(self._store, self._log, self._delivery, occurrences, punctuality, self._clock.now)
         self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
         self._http = Server(
             self._server.eio,

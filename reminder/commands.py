@@ -3,22 +3,35 @@
 import logging
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from reminder.errors import InvalidInput, MinuteClosed, StoreUnavailable
-from reminder.models.event import Place, Record, iso
+from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable
+from reminder.models.event import MINUTE, Event, Place, Series, iso
 from reminder.models.store import Store
 from reminder.services import events, timezones
+from reminder.services.channels import channel
 from reminder.services.delivery import Delivery
-from reminder.services.identity import SCHEDULE, Identity
+from reminder.services.events import shown
+from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES, Identity
+from reminder.services.log import Log
+from reminder.services.offsets import encode_offset, parse_instant, parse_offset, parse_since
 from reminder.services.punctuality import Punctuality
+from reminder.services.series import Occurrences, upcoming
+from reminder.services.views import View, event_view, series_view, state
 
 logger = logging.getLogger(__name__)
 
-_FOREVER = Place(2**53, '')
+LIMIT, MAX_LIMIT = 100, 1_000
+"""Entries of a list that are answered at once: unless told otherwise, and at most."""
+ATTEMPTS = 10
+"""Times that a change is tried which others get in the way of."""
+_FOREVER = 2**53
 
 Envelope = dict[str, Any]
 """An answer as clients get it: `status`, and `response` (maybe `warning`) or `error`. Can be sent as JSON."""
+Command = Callable[['_Data', Identity], Envelope]
 
 
 class Commands:
@@ -27,17 +40,33 @@ class Commands:
     `now` gives the instant (ms, UTC). Calls may come from any number of greenlets or threads at once.
     """
 
-    def __init__(self, store: Store, delivery: Delivery, punctuality: Punctuality, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        delivery: Delivery,
+        occurrences: Occurrences,
+        punctuality: Punctuality,
+        now: Callable[[], int],
+    ) -> None:
         self._store = store
+        self._log = log
         self._delivery = delivery
+        self._occurrences = occurrences
         self._punctuality = punctuality
         self._now = now
-        self._table: dict[str, tuple[str | None, Callable[[object], Envelope]]] = {
-            'getAllTimeZones': (None, self._get_all_time_zones),
-            'scheduleEvent': (SCHEDULE, self._schedule_event),
-            'getStatus': (None, self._get_status),
+        self._table: dict[str, tuple[frozenset[str], Command]] = {
+            'getAllTimeZones': (SCOPES, self._get_all_time_zones),
+            'scheduleEvent': (frozenset({SCHEDULE}), self._schedule_event),
+            'getEvent': (SCOPES, self._get_event),
+            'cancelEvent': (frozenset({SCHEDULE, MANAGE}), self._cancel_event),
+            'updateEvent': (frozenset({SCHEDULE, MANAGE}), self._update_event),
+            'listEvents': (frozenset({LISTEN, MANAGE}), self._list_events),
+            'listSeries': (frozenset({LISTEN, MANAGE}), self._list_series),
+            'getReminders': (frozenset({LISTEN}), self._get_reminders),
+            'getStatus': (SCOPES, self._get_status),
         }
-        """Of each command the scope that it takes, if any, and what does it."""
+        """Of each command the scopes of which it takes one, and what does it."""
 
     def run(self, message: object, identity: Identity) -> Envelope:
         """Does what `message` (any JSON value) asks for, if `identity` may, and returns the envelope.
@@ -51,15 +80,17 @@ class Commands:
         entry = self._table.get(name) if isinstance(name, str) else None
         if entry is None:
             return _failure('un-recognized command')
-        scope, command = entry
+        scopes, command = entry
         if identity.has_expired(self._now()):
             return _failure('token has expired')
-        if scope is not None and scope not in identity.scopes:
-            return _failure(f"scope '{scope}' is required")
+        if not scopes & identity.scopes:
+            return _failure(f"scope '{' or '.join(sorted(scopes))}' is required")
         try:
-            return command(fields.get('data'))
+            return command(_Data(fields.get('data')), identity)
         except InvalidInput as failure:
             return _failure(str(failure))
+        except Changed:
+            return _failure('somebody else is changing the same; please try again')
         except StoreUnavailable as failure:
             logger.debug('%s: %s', name, failure)
             return _failure('the database is unavailable, so this may not have been done; please try again later')
@@ -70,21 +101,171 @@ class Commands:
             logger.debug('%s failed', name, exc_info=True)
             return _failure('internal error')
 
-    def _get_all_time_zones(self, data: object) -> Envelope:
+    # -- scheduling -------------------------------------------------------------------------------------------------
+
+    def _get_all_time_zones(self, data: '_Data', identity: Identity) -> Envelope:
         return _success(timezones.names())
 
-    def _schedule_event(self, data: object) -> Envelope:
-        event, warning = events.schedule(data, self._now())
+    def _schedule_event(self, data: '_Data', identity: Identity) -> Envelope:
+        wanted = events.wanted(data.value)
+        if not identity.may_see(wanted.channel):
+            raise InvalidInput(f"channel='{wanted.channel}' is not allowed by your token")
+        now, owner = self._now(), identity.subject
+        if wanted.key is not None:
+            id = wanted.id(now, owner)
+            kept = self._store.get_series(id) or self._store.get(id)
+            if kept is not None:
+                return self._scheduled(kept, wanted, None)
+        if wanted.rule is not None:
+            return self._schedule_series(wanted, now, owner)
+        event, warning = events.schedule(wanted, now, owner)
         try:
-            self._store.add(event)
+            return self._scheduled(self._store.add(event), wanted, warning)
         except MinuteClosed:
             raise events.too_late(event) from None
-        return _success(event.reminder(), warning)
 
-    def _get_status(self, data: object) -> Envelope:
+    def _schedule_series(self, wanted: events.Wanted, now: int, owner: str | None) -> Envelope:
+        series = events.begin_series(wanted, now, owner)
+        if not upcoming(series, series.made, 1):
+            raise InvalidInput(f"repeat='{wanted.repeat}' names no time in the future")
+        kept = self._store.add_series(series)
+        if kept == series:
+            self._occurrences.extend(series, series.made)
+        return self._scheduled(kept, wanted, None)
+
+    def _scheduled(self, kept: Event | Series, wanted: events.Wanted, warning: str | None) -> Envelope:
+        """The answer to who scheduled that, maybe not for the first time."""
+        if kept.request != wanted.request:
+            raise InvalidInput("'key' was used before, with other data")
+        if isinstance(kept, Series):
+            return _success(series_view(kept, events.closing(self._now())))
+        if kept.cancelled:
+            raise InvalidInput("'key' belongs to an event that was cancelled")
+        return _success(kept.reminder(), warning)
+
+    # -- one event, or a series -------------------------------------------------------------------------------------
+
+    def _get_event(self, data: '_Data', identity: Identity) -> Envelope:
+        found = self._find(data.id(), identity)
+        if isinstance(found, Series):
+            return _success(self._view_of_series(found))
+        return _success({**event_view(found), 'state': state(found, self._store.record())})
+
+    def _cancel_event(self, data: '_Data', identity: Identity) -> Envelope:
+        def cancel() -> Envelope:
+            found = self._find_own(data.id(), identity)
+            if isinstance(found, Series):
+                ended = replace(found, ended=True)
+                if not found.ended:
+                    self._store.replace_series(found, ended)
+                self._occurrences.take_back(ended, self._store.record().closed)
+                return _success(self._view_of_series(ended))
+            kept = found if found.cancelled else self._replace(found, replace(found, cancelled=True))
+            return _success({**event_view(kept), 'state': 'cancelled'})
+
+        return _again(cancel)
+
+    def _update_event(self, data: '_Data', identity: Identity) -> Envelope:
+        def update() -> Envelope:
+            found, now = self._find_own(data.id(), identity), self._now()
+            if isinstance(found, Series):
+                return self._update_series(found, data, identity, now)
+            if found.cancelled:
+                raise InvalidInput(f"_id='{found.id}' is cancelled")
+            if 'repeat' in data.fields:
+                raise InvalidInput("'repeat' is of series only")
+            event, warning = events.change(found, data.fields, now)
+            self._check_channel(event.channel, identity)
+            kept = found if event == found else self._replace(found, event)
+            return _success({**event_view(kept), 'state': 'pending'}, warning)
+
+        return _again(update)
+
+    def _update_series(self, found: Series, data: '_Data', identity: Identity, now: int) -> Envelope:
+        if found.ended:
+            raise InvalidInput(f"_id='{found.id}' has ended")
+        changed = events.change_series(found, data.fields, now)
+        self._check_channel(changed.channel, identity)
+        if not upcoming(changed, changed.made, 1):
+            raise InvalidInput('the series would have no time in the future')
+        self._store.replace_series(found, changed)
+        self._occurrences.take_back(changed, self._store.record().closed)
+        self._occurrences.extend(changed, changed.made)
+        return _success(self._view_of_series(changed))
+
+    def _replace(self, old: Event, new: Event) -> Event:
+        """Changes an event. Raises Changed, or InvalidInput where it is too late for that."""
+        try:
+            return self._store.replace(old, new)
+        except MinuteClosed:
+            if new.time != old.time and old.time > self._store.record().closed:
+                raise events.too_late(new) from None
+            raise InvalidInput(f"_id='{old.id}' is due already, which cannot be changed any more") from None
+
+    def _find(self, id: str, identity: Identity) -> Event | Series:
+        """The event or series of that id, if that identity may know of it. Raises InvalidInput."""
+        found = self._store.get(id) or self._store.get_series(id)
+        if found is None or not self._may_know(found, identity):
+            raise InvalidInput(f"_id='{shown(id)}' is not found")
+        return found
+
+    def _find_own(self, id: str, identity: Identity) -> Event | Series:
+        """The event or series of that id, if that identity may change it. Raises InvalidInput."""
+        found = self._find(id, identity)
+        if MANAGE not in identity.scopes and not _owns(identity, found):
+            raise InvalidInput(f"scope '{MANAGE}' is required to change what others have scheduled")
+        return found
+
+    def _may_know(self, found: Event | Series, identity: Identity) -> bool:
+        return identity.may_see(found.channel) and (bool(identity.scopes & {LISTEN, MANAGE}) or _owns(identity, found))
+
+    def _check_channel(self, channel: str | None, identity: Identity) -> None:
+        if not identity.may_see(channel):
+            raise InvalidInput(f"channel='{channel}' is not allowed by your token")
+
+    def _view_of_series(self, series: Series) -> View:
+        return series_view(series, events.closing(self._now()))
+
+    # -- lists ------------------------------------------------------------------------------------------------------
+
+    def _list_events(self, data: '_Data', identity: Identity) -> Envelope:
+        """What is pending, in order."""
+        limit, record = data.limit(), self._store.record()
+        after = max(Place.after(record.closed), Place(data.instant('from', 0), ''), data.place('after'))
+        until = Place.after(data.instant('to', _FOREVER))
+        found = self._store.read(after, until, limit + 1, self._channels(data, identity))
+        following = encode_offset(record.log, found[limit - 1].place) if len(found) > limit else None
+        return _success({'events': [event_view(event) for event in found[:limit]], 'next': following})
+
+    def _list_series(self, data: '_Data', identity: Identity) -> Envelope:
+        """The series that have not ended, in no order that means anything."""
+        limit, after = data.limit(), data.fields.get('after')
+        if after is not None and not isinstance(after, str):
+            raise InvalidInput("'after' has to be what 'next' was")
+        found = self._store.list_series(after or '', limit + 1, self._channels(data, identity))
+        following = found[limit - 1].id if len(found) > limit else None
+        return _success({'series': [self._view_of_series(one) for one in found[:limit]], 'next': following})
+
+    def _get_reminders(self, data: '_Data', identity: Identity) -> Envelope:
+        """What was delivered, in order."""
+        limit, end = data.limit(), self._log.end
+        place, complete = self._log.locate(parse_since(data.fields.get('since')))
+        found = self._store.read(place, end, limit, self._channels(data, identity)) if place < end else []
+        following = found[-1].place if len(found) == limit else max(place, end)
+        offset = encode_offset(self._store.record().log, following)
+        return _success({'reminders': [event.reminder() for event in found], 'next': offset, 'complete': complete})
+
+    def _channels(self, data: '_Data', identity: Identity) -> frozenset[str] | None:
+        """The channels to look into, beside what has none."""
+        wanted = channel(data.fields.get('channel'))
+        self._check_channel(wanted, identity)
+        return identity.channels if wanted is None else frozenset({wanted})
+
+    # -- the server -------------------------------------------------------------------------------------------------
+
+    def _get_status(self, data: '_Data', identity: Identity) -> Envelope:
         """The log's record, how far this server is with it, what comes next; with `_id`, how it is with that event."""
         record, now = self._store.record(), self._now()
-        following = self._store.read(Place.after(max(now, record.closed)), _FOREVER, 1)
         status: dict[str, Any] = {
             'now': iso(now),
             'log': record.log,
@@ -92,18 +273,70 @@ class Commands:
             'secondsBehind': self._delivery.behind(now) / 1000,
             **self._delivery.counts,
             'lateness': self._punctuality.summary(),
-            'next': following[0].reminder() if following else None,
         }
-        if isinstance(data, dict) and '_id' in data:
-            status['event'] = self._event_status(data['_id'], record)
+        if identity.scopes & {LISTEN, MANAGE}:
+            # From the minute on, so that all who ask within it ask the same.
+            begin = max(now // MINUTE * MINUTE, record.closed)
+            following = self._store.read(Place.after(begin), Place.after(_FOREVER), 1, identity.channels)
+            status['next'] = following[0].reminder() if following else None
+        if '_id' in data.fields:
+            found = self._find(data.id(), identity)
+            if isinstance(found, Event):
+                status['event'] = {**found.reminder(), 'state': state(found, record)}
+            else:
+                status['event'] = self._view_of_series(found)
         return _success(status)
 
-    def _event_status(self, id: object, record: Record) -> dict[str, str]:
-        event = self._store.get(id) if isinstance(id, str) else None
-        if event is None:
-            raise InvalidInput(f"_id='{str(id)[:100]}' is not found")
-        state = 'pending' if event.time > record.closed else 'due' if event.time > record.delivered else 'delivered'
-        return {**event.reminder(), 'state': state}
+
+class _Data:
+    """What came with a command, and its fields in the forms that several commands take."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+        self.fields: dict[str, Any] = value if isinstance(value, dict) else {}
+
+    def id(self) -> str:
+        id = self.fields.get('_id')
+        if not isinstance(id, str) or not id:
+            raise InvalidInput("'_id' is required")
+        return id
+
+    def limit(self) -> int:
+        limit = self.fields.get('limit', LIMIT)
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= MAX_LIMIT:
+            raise InvalidInput(f"'limit' has to be a whole number from 1 to {MAX_LIMIT}")
+        return limit
+
+    def instant(self, name: str, default: int) -> int:
+        """An ISO 8601 time with its zone, as ms since 1970, UTC."""
+        value = self.fields.get(name)
+        if value is None:
+            return default
+        found = parse_instant(value)
+        if found is None:
+            raise InvalidInput(f"'{name}' has to be an ISO 8601 time with its zone")
+        return found
+
+    def place(self, name: str) -> Place:
+        value = self.fields.get(name)
+        if value is None:
+            return Place(0, '')
+        since = parse_offset(value)
+        if since is None:
+            raise InvalidInput(f"'{name}' has to be what 'next' was")
+        return since.place
+
+
+def _owns(identity: Identity, found: Event | Series) -> bool:
+    return found.owner is not None and found.owner == identity.subject
+
+
+def _again(change: Callable[[], Envelope]) -> Envelope:
+    """What `change` returns, which looks at what is there anew when that was changed meanwhile. Raises Changed."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(Changed):
+            return change()
+    return change()
 
 
 def _success(response: object, warning: str | None = None) -> Envelope:

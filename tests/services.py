@@ -1,6 +1,7 @@
 """The log's services on a store in memory, with packets in plain text and connections that keep what they get."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from reminder.models.event import MINUTE, Event
 from reminder.services import delivery, log
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.events import LEAD
-from reminder.services.log import Log
+from reminder.services.log import NO_CHANNELS, Log
 from reminder.services.offsets import parse_since
 from tests.memory import BASE, Database, MemoryStore, event
 
@@ -27,6 +28,9 @@ class Packets(tuple[bytes, ...]):
 
     def cut(self, first: int, last: int, tail: Sequence[bytes]) -> 'Packets':
         return Packets([*self[first:last], *tail])
+
+    def select(self, numbers: Sequence[int]) -> 'Packets':
+        return Packets(self[number] for number in numbers)
 
 
 class PlainWire:
@@ -49,8 +53,8 @@ class Recorder(Reader):
 
     idle = True  # type: ignore[assignment]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, channels: frozenset[str] = NO_CHANNELS) -> None:
+        super().__init__(channels)
         self.packets: list[str] = []
 
     def write(self, chunk: Packets) -> None:
@@ -111,15 +115,16 @@ class Services:
         while self.delivery.step():
             pass
 
-    def add(self, *numbers: int, time: int) -> None:
+    def add(self, *numbers: int, time: int, channel: str | None = None) -> None:
         """Adds events of those numbers, which are due at `time`."""
         for number in numbers:
-            self.store.add(event(number, time))
+            self.store.add(replace(event(number, time), channel=channel))
 
-    def join(self, since: str | None = None) -> Recorder:
+    def join(self, since: str | None = None, channels: frozenset[str] = NO_CHANNELS) -> Recorder:
         """A connection that says where it left off, or knows no place."""
-        reader = Recorder()
-        self.delivery.join(reader, self.log.resume(parse_since(since)) if since else self.log.begin(self.now))
+        reader, log = Recorder(channels), self.log
+        start = log.resume(parse_since(since), channels) if since else log.begin(self.now, channels)
+        self.delivery.join(reader, start)
         return reader
 
     def meanwhile(self, verb: str, happens: Callable[[], object]) -> None:

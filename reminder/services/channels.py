@@ -16,8 +16,21 @@ def channel(value: object) -> str | None:
     if value is None:
         return None
     if not is_channel(value):
-        raise InvalidInput(f"channel='{str(value)[:100]!a}' is invalid: {_RULE}")
+        shown = str(value)[:100].encode(errors='replace').decode()
+        raise InvalidInput(f"channel='{shown}' is invalid: {_RULE}")
     return str(value)
+
+
+def channels(value: object) -> frozenset[str]:
+    """The channels that a client wants to listen to, beside what is for everybody. Raises InvalidInput."""
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list) or len(value) > MAX_CHANNELS:
+        raise InvalidInput(f"'channels' has to be a list of at most {MAX_CHANNELS} names")
+    for name in value:
+        if not is_channel(name):
+            raise InvalidInput(f"'channels' holds {str(name)[:100]!a}, which is invalid: {_RULE}")
+    return frozenset(value)
 
 
 def is_channel(value: object) -> bool:

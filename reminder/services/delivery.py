@@ -5,29 +5,36 @@ thing: the pages behind a reader's place, up to the published end. A reader at t
 as soon as the end moves. One whose place lies before the end is *behind* and gets page after page, whenever its
 connection is idle. Nothing else waits in memory for a client: the log is the queue.
 
+A reader gets what is for everybody and what is for its channels. Readers who get the same of a page share what is written;
+who gets nothing of it gets its cursor: a client whose offset stays behind would have the log searched when it comes back.
+
 All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Place
-from reminder.services.log import Log, Replay, Start, Wire
+from reminder.services.log import NO_CHANNELS, Log, Replay, Start, Wire
 from reminder.services.pages import Page
 
 YIELD_EVERY = 256
 """Readers that are written to before others get a turn."""
+PARTS = 1_000
+"""Parts of a page, for readers of different channels, that are made before the minute at most."""
 
 
 class Reader:
-    """A connection's place in the log; `place` is None while it is live, not placed yet, or gone."""
+    """A connection's place in the log, and its channels; `place` is None while it is live, not placed yet, or gone."""
 
-    __slots__ = ('place', 'replay')
+    __slots__ = ('channels', 'place', 'replay')
 
-    def __init__(self) -> None:
+    def __init__(self, channels: frozenset[str] = NO_CHANNELS) -> None:
+        self.channels = channels
         self.place: Place | None = None
         self.replay: Replay | None = None
 
@@ -71,8 +78,11 @@ class Delivery:
     def close(self, minute: int, now: Callable[[], int]) -> None:
         """Closes `minute` in the log and makes it ready. Raises StoreUnavailable: call it again then."""
         if self._log.close(minute, now):
-            self._replace(now())
-        self._log.read_ahead()
+            self._replace()
+        self._place(now())
+        page = self._log.read_ahead()
+        if page is not None and page.channels:
+            self._make_parts(page)
 
     def publish(self) -> Batch:
         """Publishes what was closed: writes it to all live readers. Does not touch the store."""
@@ -135,7 +145,7 @@ class Delivery:
         # Reading may have blocked, and the world may have moved on meanwhile.
         if reader.place is not None and reader.idle:
             if self._log.record is record and page.start <= reader.place < page.end:
-                self._write_page(reader, reader.place, page)
+                self._write_page(reader, reader.place, page.part(reader.channels))
             self._queue(reader)
         return True
 
@@ -151,11 +161,16 @@ class Delivery:
         """How long (ms) the oldest minute that is over has been waiting to be published; 0 where none is."""
         return max(0, now - self._log.end.time - MINUTE + 1) if self._log.record else 0
 
-    def _replace(self, now: int) -> None:
+    def _place(self, now: int) -> None:
+        """Gives places to those who joined before the log was open. Raises StoreUnavailable: to be called again then."""
+        for reader in list(self._unplaced):
+            start = self._log.begin(now, reader.channels)
+            if reader in self._unplaced:  # else it left meanwhile
+                del self._unplaced[reader]
+                self.join(reader, start)
+
+    def _replace(self) -> None:
         """Gives readers the places that they have in a log which was opened, or reopened, just now."""
-        unplaced, self._unplaced = self._unplaced, {}
-        for reader in unplaced:
-            self.join(reader, self._log.begin(now))
         assert self._log.record is not None
         # What lies beyond both belonged to the old log; an opening has none.
         start = max(self._log.end, Place.after(self._log.record.opened))
@@ -167,19 +182,30 @@ class Delivery:
                 if reader.place == start:
                     reader.write(self._wire.encode([self._replayed(reader)]))
 
-    def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:
-        until = min(page.end, self._log.end)
-        chunk = page.cut(start, until, self._cursor_within(page, until))
-        for number, reader in enumerate(readers, 1):
-            if reader in self._live:  # else it left while others were written to
-                if not reader.idle:
-                    self._fall_behind(reader, start)
-                else:
-                    reader.write(chunk)
-                    if until < self._log.end and reader in self._live:
-                        self._fall_behind(reader, until)
+    def _make_parts(self, page: Page) -> None:
+        """Makes ready what readers of different channels get of a page."""
+        different = {page.channels & reader.channels for reader in self._live}
+        for number, channels in enumerate(islice(different, PARTS), 1):
+            page.part(channels)
             if number % YIELD_EVERY == 0:
                 self._pause()
+
+    def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:
+        until = min(page.end, self._log.end)
+        tail = self._cursor_within(page, until)
+        number = 0
+        for part, sharing in _share(readers, page):
+            chunk = part.cut(start, until, tail)
+            for number, reader in enumerate(sharing, number + 1):
+                if reader in self._live:  # else it left while others were written to
+                    if not reader.idle:
+                        self._fall_behind(reader, start)
+                    else:
+                        reader.write(chunk)
+                        if until < self._log.end and reader in self._live:
+                            self._fall_behind(reader, until)
+                if number % YIELD_EVERY == 0:
+                    self._pause()
 
     def _write_page(self, reader: Reader, place: Place, page: Page) -> None:
         until = min(page.end, reader.replay.until if reader.replay else self._log.end)
@@ -216,3 +242,17 @@ class Delivery:
         else:
             self._behind[reader] = None
             self._wake()
+
+
+def _share(readers: list[Reader], page: Page) -> Iterator[tuple[Page, list[Reader]]]:
+    """Who gets what of a page: those last who may get no more than its cursor."""
+    if not page.channels:
+        yield page, readers
+        return
+    sharing: defaultdict[frozenset[str], list[Reader]] = defaultdict(list)
+    for reader in readers:
+        sharing[page.channels & reader.channels].append(reader)
+    others = sharing.pop(NO_CHANNELS, [])
+    for channels, some in sharing.items():
+        yield page.part(channels), some
+    yield page.part(NO_CHANNELS), others

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from reminder.errors import InvalidInput
+
 LISTEN = 'listen'
 SCHEDULE = 'schedule'
 MANAGE = 'manage'
@@ -23,6 +25,13 @@ class Identity:
 
     def may_see(self, channel: str | None) -> bool:
         return channel is None or self.channels is None or channel in self.channels
+
+    def allow(self, channels: frozenset[str]) -> frozenset[str]:
+        """These channels, all of which they may know of. Raises InvalidInput otherwise."""
+        for channel in sorted(channels):
+            if not self.may_see(channel):
+                raise InvalidInput(f"channel='{channel}' is not among the channels of your token")
+        return channels
 
     def has_expired(self, now: int) -> bool:
         return self.expires is not None and self.expires <= now

@@ -14,7 +14,7 @@ from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.models.store import Store
 from reminder.services.events import closing
 from reminder.services.offsets import Since, encode_offset
-from reminder.services.pages import Encoded, Page, Pages
+from reminder.services.pages import CURSOR, Encoded, Page, Pages
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,10 @@ CURSOR_EVERY = 500
 """Reminders between two cursors: what a client gets twice at most when its connection breaks within a page."""
 AHEAD = 8
 """Pages made ready before their minute; what is due beyond them is read when the readers get there."""
+SEARCH = 100_000
+"""Entries of the log, for whatever channels, that a replay looks through at most."""
+NO_CHANNELS: frozenset[str] = frozenset()
+"""The channels of who gets only what is for everybody."""
 
 
 class Wire(Protocol):
@@ -83,7 +87,7 @@ class Log:
         """The published end: nobody reads beyond it."""
         self._closed = self.end
         self._ahead: list[Page] = []
-        self._restart = self.end
+        self._restart = self._restart_end = self.end
         self._restart_until = 0
 
     # -- the minute ---------------------------------------------------------------------------------------------
@@ -104,19 +108,24 @@ class Log:
             self._pages = Pages()
             self.end = min(self.end, Place.after(record.opened))
             self._restart = min(self._restart, self.end)
+            self._restart_end = min(self._restart_end, self.end)
         self.record = record
         self._closed = max(self.end, Place.after(min(minute, record.closed)))
         self._ahead = []
         return before is None or before.log != record.log
 
-    def read_ahead(self) -> None:
-        """Reads and encodes what was closed. Raises StoreUnavailable: close again then."""
+    def read_ahead(self) -> Page | None:
+        """Reads and encodes what was closed. Returns the first page that holds reminders, if any.
+
+        Raises StoreUnavailable: close again then.
+        """
         ahead: list[Page] = []
         place = self.end
         while place < self._closed and len(ahead) < AHEAD:
             ahead.append(self._page(place, self._closed, self._pages))
             place = ahead[-1].end
         self._ahead = ahead
+        return next((page for page in ahead if page.reminders(self.end, self._closed)), None)
 
     def publish(self) -> tuple[Place, list[Page]]:
         """Moves the end to what was closed. Returns where it was, and the pages that are ready from there on."""
@@ -152,7 +161,7 @@ class Log:
         record = self._close(minute, now)
         # Not beyond now, as the minute may be still to come; not before a new log's first moment, as it has no past.
         end = Place.after(max(min(minute, now(), record.closed), record.purged))
-        self._restart = self._store.before(min(Place.after(record.delivered), end), end, self._replay_limit)
+        self._restart, self._restart_end = min(Place.after(record.delivered), end), end
         self._restart_until = 0 if new else now() + self._recovery_window
         self.end = end
         return record
@@ -183,36 +192,39 @@ class Log:
         """One page, or as many as the size of the events asks for."""
         end = events[-1].place if len(events) == PAGE else until
         pages: list[Page] = []
-        entries: list[tuple[Place, bytes]] = []
+        entries: list[tuple[Place, str | None, bytes]] = []
         size = 0
         for event in events:
             packet = self._wire.reminder(event)
             if entries and size + len(packet) > PAGE_BYTES:
                 pages.append(self._page_of(start, entries[-1][0], entries))
                 start, entries, size = entries[-1][0], [], 0
-            entries.append((event.place, packet))
+            entries.append((event.place, event.channel, packet))
             size += len(packet)
         pages.append(self._page_of(start, end, entries))
         return pages
 
-    def _page_of(self, start: Place, end: Place, entries: Sequence[tuple[Place, bytes]]) -> Page:
-        places: list[Place] = []
-        packets: list[bytes] = []
-        for number, (place, packet) in enumerate(entries, 1):
-            places.append(place)
-            packets.append(packet)
-            if number % CURSOR_EVERY == 0 and place < end:
-                places.append(place)
-                packets.append(self.cursor(place))
-        places.append(end)
-        packets.append(self.cursor(end))
-        return Page(start, end, places, [place for place, _ in entries], self._wire.encode(packets))
+    def _page_of(self, start: Place, end: Place, entries: Sequence[tuple[Place, str | None, bytes]]) -> Page:
+        rows: list[tuple[Place, str | None, bytes]] = []
+        for number, entry in enumerate(entries, 1):
+            rows.append(entry)
+            if number % CURSOR_EVERY == 0 and entry[0] < end:
+                rows.append((entry[0], CURSOR, self.cursor(entry[0])))
+        rows.append((end, CURSOR, self.cursor(end)))
+        places, channels, packets = zip(*rows, strict=True)
+        return Page(start, end, places, channels, self._wire.encode(packets))
 
     # -- where a connection begins ------------------------------------------------------------------------------
 
-    def begin(self, now: int) -> Start:
-        """The start of a connection that knows no place: what was missed over a restart, as long as that is recent."""
-        return Start(self._restart if now < self._restart_until and self._restart < self.end else None)
+    def begin(self, now: int, channels: frozenset[str] = NO_CHANNELS) -> Start:
+        """The start of a connection, for those channels, that knows no place: what was missed over a restart, as long
+        as that is recent. Raises StoreUnavailable; it may come again then."""
+        if now >= self._restart_until or self._restart >= self._restart_end:
+            return Start()
+        record = self.record
+        place, _, _ = self._newest(self._restart, self._restart_end, channels)
+        self._check_still(record)
+        return Start(place)
 
     def locate(self, since: Since) -> tuple[Place, bool]:
         """The place that somebody left off at, and whether nothing is missing behind it. Raises StoreUnavailable."""
@@ -222,15 +234,20 @@ class Log:
         place, complete = self._locate(since, record)
         return place, complete and place >= Place.after(record.purged)
 
-    def resume(self, since: Since) -> Start:
-        """The start of a connection that says where it left off. Raises StoreUnavailable; it may come again then."""
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
+        """The start of a connection, for those channels, that says where it left off. Raises StoreUnavailable; it may
+        come again then."""
         record = self.record
         if record is None:
             raise StoreUnavailable('the log is not open yet')
-        start = self._resume(since, record)
-        if self.record is None or self.record.log != record.log:
-            raise StoreUnavailable('the log was reopened meanwhile')
+        start = self._resume(since, record, channels)
+        self._check_still(record)
         return start
+
+    def _check_still(self, record: Record | None) -> None:
+        """Raises StoreUnavailable where the log that `record` was of has been reopened since."""
+        if record is None or self.record is None or self.record.log != record.log:
+            raise StoreUnavailable('the log was reopened meanwhile')
 
     def _locate(self, since: Since, record: Record) -> tuple[Place, bool]:
         place, complete = since.place, True
@@ -249,24 +266,33 @@ class Log:
                 return self.end, False
         return place, complete
 
-    def _resume(self, since: Since, record: Record) -> Start:
+    def _resume(self, since: Since, record: Record, channels: frozenset[str]) -> Start:
         place, complete = self._locate(since, record)
         if place > self.end:
             return Start(place, Replay(place, 0, complete))
         end, complete = self.end, complete and place >= Place.after(record.purged)
-        count = self._count(place, end, self._pages)
-        if count > self._replay_limit:
-            place, count, complete = self._store.before(place, end, self._replay_limit), self._replay_limit, False
-        return Start(place, Replay(end, count, complete))
+        place, count, all = self._newest(place, end, channels)
+        return Start(place, Replay(end, count, complete and all))
 
-    def _count(self, place: Place, end: Place, pages: Pages) -> int:
-        """How many reminders lie in `(place, end]`, counted to just above the limit. The first pages, which are to
-        be written anyway, are counted in memory: in `pages`, which a reopening meanwhile replaces."""
-        count = 0
+    def _newest(self, place: Place, end: Place, channels: frozenset[str]) -> tuple[Place, int, bool]:
+        """Of the reminders in `(place, end]` for those channels the newest, as many as are replayed: the place that
+        they lie behind, how many they are, and whether they are all."""
+        count, counted = 0, place
+        # The first pages, which are to be written anyway, are counted in memory: in those that a reopening replaces.
+        pages = self._pages
         for _ in range(AHEAD):
-            if place >= end or count > self._replay_limit:
-                return count
-            page = self._page(place, end, pages)
-            count += page.reminders(place, end)
-            place = min(page.end, end)
-        return count + self._store.count(place, end, self._replay_limit + 1)
+            if counted >= end or count > self._replay_limit:
+                break
+            page = self._page(counted, end, pages)
+            count += page.part(channels).reminders(counted, end)
+            counted = min(page.end, end)
+        complete = True
+        if counted < end and count <= self._replay_limit:
+            # Before counting: a reader of few channels would have all of the log searched for what is not there.
+            searched = self._store.before(counted, end, max(SEARCH, self._replay_limit))
+            if searched > counted:
+                place, count, counted, complete = searched, 0, searched, False
+            count += self._store.count(counted, end, self._replay_limit + 1 - count, channels)
+        if count > self._replay_limit:
+            return self._store.before(place, end, self._replay_limit, channels), self._replay_limit, False
+        return place if count else end, count, complete

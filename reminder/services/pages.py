@@ -11,6 +11,12 @@ MAX_BYTES = 64 * 1024 * 1024
 """Memory for pages; what was not read for the longest time goes first."""
 PACKET_BYTES = 400
 """What a packet costs in a page beside its own bytes: objects for it and for its place."""
+PART_BYTES = 1_200
+"""What a part of a page costs beside its packets."""
+ROOM, LEAST_ROOM = 4, 64 * 1024
+"""Memory for the parts of a page: so many times what the page takes itself, and so many bytes at least."""
+CURSOR = ''
+"""Stands for the channel of a cursor, which is for everybody."""
 
 
 class Encoded(Protocol):
@@ -22,21 +28,59 @@ class Encoded(Protocol):
     def cut(self, first: int, last: int, tail: Sequence[bytes]) -> Any:
         """The packets from number `first` to before `last`, with the packets `tail` behind them, ready as well."""
 
+    def select(self, numbers: Sequence[int]) -> 'Encoded':
+        """The packets of these numbers, which are not encoded again."""
+
 
 class Page:
-    """What lies in `(start, end]` of the log: encoded packets, and for each the place that a reader has after it."""
+    """What lies in `(start, end]` of the log: encoded packets, and for each the place that a reader has after it.
+
+    What a reader of some channels gets of it is a part: a page like it, with fewer packets. A page keeps its parts, as
+    all readers who get the same share one, as long as there is room for them.
+    """
 
     def __init__(
-        self, start: Place, end: Place, places: Sequence[Place], reminders: Sequence[Place], encoded: Encoded
+        self, start: Place, end: Place, places: Sequence[Place], channels: Sequence[str | None], encoded: Encoded
     ) -> None:
-        """`places` are those after each packet of `encoded`; `reminders` those of the packets that are reminders."""
+        """`places` are those after each packet of `encoded`; `channels` say whom each is for."""
         self.start = start
         self.end = end
-        self.count = len(reminders)
-        self.size = encoded.size + PACKET_BYTES * len(places)
+        self.channels = frozenset(channel for channel in channels if channel)
+        """The channels of its reminders; empty where all are for everybody."""
+        self._own = encoded.size + PACKET_BYTES * len(places)
+        self._room = max(ROOM * self._own, LEAST_ROOM) if self.channels else 0
+        self.size = self._own + self._room
+        """Bytes of memory that it takes at most, with its parts."""
         self._places = places
-        self._reminders = reminders
+        self._channels = channels
+        self._reminders = [place for place, channel in zip(places, channels, strict=True) if channel != CURSOR]
         self._encoded = encoded
+        self._parts: dict[frozenset[str], Page] = {}
+
+    def part(self, channels: frozenset[str]) -> 'Page':
+        """What readers of these channels get of it: what is for everybody, and what is for them."""
+        seen = self.channels & channels
+        if len(seen) == len(self.channels):
+            return self
+        part = self._parts.get(seen)
+        if part is None:
+            part = self._select(seen)
+            cost = part._own + PART_BYTES
+            if cost <= self._room:
+                self._room -= cost
+                self._parts[seen] = part
+        return part
+
+    def _select(self, seen: frozenset[str]) -> 'Page':
+        wanted = {None, CURSOR, *seen}
+        numbers = [number for number, channel in enumerate(self._channels) if channel in wanted]
+        return Page(
+            self.start,
+            self.end,
+            [self._places[number] for number in numbers],
+            [self._channels[number] for number in numbers],
+            self._encoded.select(numbers),
+        )
 
     def reminders(self, after: Place, until: Place) -> int:
         """How many reminders lie in `(after, until]`."""

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from reminder.config import Config
 from reminder.errors import ConfigError, InvalidInput
+from reminder.services.channels import is_channel
 from reminder.services.identity import EVERYBODY, SCOPES, Identity
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def make_token(config: Config, identity: Identity, now: int, private_key: bytes 
     claims = {
         'sub': identity.subject,
         'scope': ' '.join(sorted(identity.scopes)),
+        'channels': None if identity.channels is None else sorted(identity.channels),
         'aud': config.auth_audience,
         'iss': config.auth_issuer,
         'iat': now // 1000,
@@ -168,10 +170,10 @@ def _identity(claims: dict[str, Any], now: int) -> Identity:
         raise InvalidInput('token has expired')
     if any((_instant(claims, name) or 0) > now + LEEWAY for name in ('nbf', 'iat')):
         raise InvalidInput('token is not valid yet')
-    scopes = _scopes(claims.get('scope')) & SCOPES
+    scopes = SCOPES & (_words(claims.get('scope')) or frozenset())
     if not scopes:
         raise InvalidInput(f"token has none of the scopes {', '.join(sorted(SCOPES))} in its 'scope'")
-    return Identity(scopes, claims.get('sub'), expires)
+    return Identity(scopes, claims.get('sub'), expires, _channels(claims))
 
 
 def _instant(claims: dict[str, Any], name: str) -> int | None:
@@ -184,9 +186,19 @@ def _instant(claims: dict[str, Any], name: str) -> int | None:
     return int(value * 1000)
 
 
-def _scopes(claim: object) -> frozenset[str]:
-    """The scopes that a token names: words in a text (RFC 8693 section 4.2), or a list, as some issuers have it."""
+def _channels(claims: dict[str, Any]) -> frozenset[str] | None:
+    """The channels that a token names; None where it says nothing of them, which allows any. Raises InvalidInput."""
+    if 'channels' not in claims:
+        return None
+    channels = _words(claims['channels'])
+    if channels is None or not all(map(is_channel, channels)):
+        raise InvalidInput("token's 'channels' has to be a list of names of channels")
+    return channels
+
+
+def _words(claim: object) -> frozenset[str] | None:
+    """The words of a claim: in a text (RFC 8693 section 4.2), or a list, as some issuers have it; None for neither."""
     words = claim.split() if isinstance(claim, str) else claim
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return frozenset()
+        return None
     return frozenset(words)

@@ -58,8 +58,8 @@ class Connection(Reader):
 
     __slots__ = ('session',)
 
-    def __init__(self, session: Session) -> None:
-        super().__init__()
+    def __init__(self, session: Session, channels: frozenset[str]) -> None:
+        super().__init__(channels)
         self.session = session
 
     @property

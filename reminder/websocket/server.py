@@ -20,6 +20,7 @@ from socketio import packet as sio_packet
 from reminder.commands import Commands
 from reminder.config import Config
 from reminder.errors import InvalidInput, StoreUnavailable
+from reminder.services.channels import channels as parse_channels
 from reminder.services.delivery import Delivery
 from reminder.services.identity import LISTEN, Identity
 from reminder.services.log import Log
@@ -184,9 +185,10 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             self._refuse(eio_sid, packet.namespace, 'Invalid namespace')
             return
         try:
-            now = self._now()
-            identity = self._tokens.identify((packet.data or {}).get('token'), now)
-            begin = recovery.start(self._log, packet.data, now) if LISTEN in identity.scopes else None
+            now, auth = self._now(), packet.data or {}
+            identity = self._tokens.identify(auth.get('token'), now)
+            channels = identity.allow(parse_channels(auth.get('channels')))
+            begin = recovery.start(self._log, auth, now, channels) if LISTEN in identity.scopes else None
         except InvalidInput as error:
             self._refuse(eio_sid, packet.namespace, str(error))
             return
@@ -206,7 +208,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         if begin is None:
             session.write(connected)
         else:
-            connection = self._connections[sid] = Connection(session)
+            connection = self._connections[sid] = Connection(session, channels)
             session.on_idle = partial(self._delivery.ready, connection)
             self._delivery.join(connection, begin[0], [connected])
 

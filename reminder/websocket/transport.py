@@ -22,7 +22,7 @@ from reminder.websocket import frames
 from reminder.websocket.frames import FrameError, FrameParser, close_frame, frame
 
 RECEIVE = 16_384
-FRAMES_A_TURN = 32
+FRAMES_A_TURN = 8
 """Frames of one client that are handled before others get a turn: a piece may hold thousands, a millisecond's worth
 each few hundred, and as many clients may send such pieces at once."""
 MAX_PAYLOAD_PACKETS = 16
@@ -46,8 +46,9 @@ class Encoded(Chunk):
 
     __slots__ = ('_ends', 'size')
 
-    def __init__(self, packets: Sequence[bytes]) -> None:
-        framed = [frame(packet) for packet in packets]
+    def __init__(self, packets: Sequence[bytes], framed: Sequence[bytes | memoryview] | None = None) -> None:
+        """`framed` are the same packets in frames, where those are there already."""
+        framed = framed or [frame(packet) for packet in packets]
         super().__init__(packets, b''.join(framed))
         self._ends = list(accumulate(map(len, framed), initial=0))
         self.size = 2 * len(self.frames)
@@ -56,6 +57,14 @@ class Encoded(Chunk):
         """The packets from number `first` to before `last`, with `tail` behind them. Only `tail` is encoded."""
         part = memoryview(self.frames)[self._ends[first] : self._ends[last]]
         return Chunk([*self.packets[first:last], *tail], b''.join((part, *map(frame, tail))))
+
+    def select(self, numbers: Sequence[int]) -> 'Encoded':
+        """The packets of these numbers. Nothing is encoded."""
+        whole, ends = memoryview(self.frames), self._ends
+        return Encoded(
+            [self.packets[number] for number in numbers],
+            [whole[ends[number] : ends[number + 1]] for number in numbers],
+        )
 
 
 class Owner(Protocol):

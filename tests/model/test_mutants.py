@@ -10,7 +10,8 @@ import pytest
 from reminder.errors import MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place
 from reminder.services.delivery import Delivery, Reader
-from reminder.services.log import Log, Replay, Start
+from reminder.services.log import NO_CHANNELS, Log, Replay, Start
+from reminder.services.pages import Page
 from reminder.services.offsets import Since
 from tests.memory import MemoryStore
 from tests.model.clients import Violation
@@ -100,9 +101,9 @@ class StaleNow(Log):
 class GiveUp(Log):
     """A minute for which the store failed is passed over."""
 
-    def read_ahead(self) -> None:
+    def read_ahead(self) -> Page | None:
         try:
-            super().read_ahead()
+            return super().read_ahead()
         except StoreUnavailable:
             self.publish()
             raise
@@ -133,16 +134,16 @@ class CursorWithoutId(Log):
 class ReplayFromTheEnd(Log):
     """What falls due while a replay is being prepared is left out."""
 
-    def resume(self, since: Since) -> Start:
-        start = super().resume(since)
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
+        start = super().resume(since, channels)
         return Start(max(start.place or self.end, self.end), start.replay)
 
 
 class BeyondTheEnd(Log):
     """A client that another server, whose clock is ahead, has served already, begins at the end."""
 
-    def resume(self, since: Since) -> Start:
-        start = super().resume(since)
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
+        start = super().resume(since, channels)
         return Start(min(start.place or self.end, self.end), start.replay)
 
 
@@ -227,8 +228,8 @@ class KeptPages(Log):
 class OldOffset(Log):
     """A client with an offset of the old log begins at the end."""
 
-    def resume(self, since: Since) -> Start:
-        start = super().resume(since)
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
+        start = super().resume(since, channels)
         is_old = self.record is not None and since.log != self.record.log
         return Start(self.end, Replay(self.end, 0, False)) if is_old else start
 

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from reminder.commands import Commands
 from reminder.errors import MinuteClosed, StoreUnavailable
-from reminder.models.event import MINUTE, Event, Record
+from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.models.store import Store
+from reminder.services import events
 from reminder.services.delivery import Delivery
 from reminder.services.identity import EVERYBODY, LISTEN, MANAGE, SCHEDULE, Identity
+from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
+from reminder.services.series import Occurrences
 
 NOW = 1_606_651_230_000  # 2020-11-29 12:00:30 UTC
 DATA = {'eventName': 'tea', 'timeZone': 'Asia/Kolkata', 'time': '2020-11-30 04:00'}
@@ -27,14 +30,47 @@ JSON = st.recursive(
 )
 
 
+OTHERS = {
+    'getEvent': ['_id'],
+    'cancelEvent': ['_id'],
+    'updateEvent': ['_id'],
+    'listEvents': ['from', 'to', 'channel', 'limit', 'after'],
+    'listSeries': ['channel', 'limit', 'after'],
+    'getReminders': ['since', 'channel', 'limit'],
+    'getStatus': ['_id'],
+}
+"""The fields of the commands that do not schedule."""
+
+
+def nothing() -> Any:
+    """A store without any event."""
+    store = create_autospec(Store, instance=True)
+    store.add.side_effect = store.add_series.side_effect = lambda kept: kept
+    store.get.return_value = store.get_series.return_value = None
+    store.read.return_value = store.list_series.return_value = []
+    store.record.return_value = Record(log='x', opened=0, closed=0, delivered=0, purged=0)
+    return store
+
+
+NOTHING = nothing()
+
+
 @pytest.fixture
 def store() -> Any:
-    return create_autospec(Store, instance=True)
+    return nothing()
+
+
+def commands_on(store: Any) -> Commands:
+    delivery, log = create_autospec(Delivery, instance=True), create_autospec(Log, instance=True)
+    delivery.counts, delivery.behind.return_value = {}, 0
+    log.end = Place(NOW, '')
+    log.locate.return_value = log.end, True
+    return Commands(store, log, delivery, Occurrences(store, 100), Punctuality(), lambda: NOW)
 
 
 @pytest.fixture
 def commands(store: Any) -> Commands:
-    return Commands(store, create_autospec(Delivery, instance=True), Punctuality(), lambda: NOW)
+    return commands_on(store)
 
 
 def schedule(data: object) -> dict[str, object]:
@@ -115,7 +151,7 @@ def test_a_missing_database_is_answered_in_plain_words(commands: Commands, store
 
 
 def test_after_a_missing_database_the_next_command_works(commands: Commands, store: Any) -> None:
-    store.add.side_effect = [StoreUnavailable('away'), None]
+    store.add.side_effect = [StoreUnavailable('away'), events.schedule(events.wanted(DATA), NOW).event]
     assert [commands.run(schedule(DATA), EVERYBODY)['status'] for _ in range(2)] == ['failure', 'success']
 
 
@@ -180,14 +216,15 @@ class TestScopes:
 @settings(deadline=None)
 @given(JSON)
 def test_any_json_value_in_any_place_gives_an_envelope(value: object) -> None:
-    store, delivery = create_autospec(Store, instance=True), create_autospec(Delivery, instance=True)
-    commands = Commands(store, delivery, Punctuality(), lambda: NOW)
+    commands = commands_on(NOTHING)
     messages = [
         value,
         {'command': value, 'data': DATA},
         {'command': 'getAllTimeZones', 'data': value},
         schedule(value),
-        *(schedule(DATA | {field: value}) for field in DATA),
+        *(schedule(DATA | {field: value}) for field in (*DATA, 'repeat', 'channel', 'payload', 'key')),
+        *({'command': command, 'data': value} for command in OTHERS),
+        *({'command': command, 'data': {field: value}} for command, fields in OTHERS.items() for field in fields),
     ]
     for message in messages:
         answer = commands.run(message, EVERYBODY)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reminder.errors import InvalidInput
 from reminder.models.event import Event, instant, iso
 from reminder.services import events
-from reminder.services.events import LEAD, closing, schedule
+from reminder.services.events import LEAD, Scheduled, closing
 
 NOW = instant(datetime(2020, 11, 29, 12, 0, 30, tzinfo=UTC))
 DATA = {'eventName': 'tea', 'timeZone': 'Asia/Kolkata', 'time': '2020-11-30 04:00'}
@@ -22,6 +22,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def schedule(data: object, now: int) -> Scheduled:
+    return events.schedule(events.wanted(data), now)
 
 
 def failure(data: object, now: int = NOW) -> str:

@@ -13,6 +13,7 @@ from reminder.services.punctuality import Punctuality
 
 HANDLERS = (
     'deliver',
+    'occurrences',
     'purge',
 )
 
