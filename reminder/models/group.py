@@ -13,7 +13,7 @@ Result = TypeVar('Result')
 
 class _Batch(Generic[Item, Result]):
     def __init__(self, known: Exception | None) -> None:
-        self.items: list[Item] = []
+        self.items: list[Item] = []  # at most the group's limit
         self.outcomes: Sequence[Result | Exception] = ()
         self.failure: Exception | None = StoreUnavailable('the commit was broken off')  # until its leader knows better
         self.known = known  # how the last commit had failed when this batch was opened

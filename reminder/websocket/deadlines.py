@@ -22,7 +22,8 @@ class Deadlines:
     """Calls functions in the hub's thread some seconds from now. They must not block, and cannot be cancelled."""
 
     def __init__(self) -> None:
-        # As all deadlines of one delay come in the order they were set, a queue for each delay is a sorted list.
+        # As all deadlines of one delay come in the order they were set, a queue for each delay is a sorted list. Each
+        # session and each connection has a few of them at a time.
         self._queues: dict[float, deque[tuple[float, Callable[..., None], tuple[Any, ...]]]] = {}
         self._changed = Event()
         self._greenlet: gevent.Greenlet | None = None

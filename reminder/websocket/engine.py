@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 Reply = tuple[str, bytes]
 
-LARGE_POSTS = 16
+LARGE_POSTS = 8
 """POSTs larger than one message that are taken at a time, as each of them is held in memory until it is handled."""
 OK = '200 OK'
 NO_CONTENT = '204 No Content'
@@ -72,7 +72,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         them means any.
         """
         super().__init__(async_mode='gevent', monitor_clients=False, **options)
-        self.sockets: dict[str, Session]
+        self.sockets: dict[str, Session]  # as many as `shares` has room for
         self.trusted_proxies = trusted_proxies
         self.rate_limit = rate_limit
         self.shares = Shares(max_connections)

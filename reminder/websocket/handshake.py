@@ -47,7 +47,7 @@ class Server(WSGIServer):  # type: ignore[misc]
         """Who has how many connections that are no WebSocket, or not yet."""
         self.pre_start_hook = self._keep_http
         self.silent: set[Greeting] = set()
-        """New connections that have not said anything yet, for at most SILENCE."""
+        """New connections that have not said anything yet, for at most SILENCE; they are visitors, too."""
 
     def init_socket(self) -> None:
         """Makes the listener; connections inherit its options."""

@@ -34,7 +34,7 @@ WINDOW = 64
 """Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
 command is done."""
 MAX_INBOX = 512
-"""Messages of one connection that wait for the window, above which nothing more is read from it. One read (64 KiB)
+"""Messages of one connection that wait for the window, above which nothing more is read from it. One read (16 KiB)
 may go beyond."""
 NO_RATE = 100
 """Messages a second at which it is reckoned who has asked for less, where there is no rate limit."""
@@ -73,7 +73,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.established = False
         """Whether Socket.IO's CONNECT was answered; until then messages are handled one by one, so that none overtakes
         it, and the session ends if it takes too long."""
-        self._inbox: deque[str | None] = deque()
+        self._inbox: deque[str | None] = deque()  # MAX_INBOX, and what one read or POST brings beyond
         self._running = 0
         self._queued = False
         """Whether a worker was asked for that has not begun yet."""

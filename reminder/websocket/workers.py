@@ -21,7 +21,7 @@ class Workers:
         self._idle: list[gevent.Greenlet] = []
         self._busy = 0
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
-        """A heap."""
+        """A heap, with at most one call of each session."""
         self._count = count()
         self._closed = False
 

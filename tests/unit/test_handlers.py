@@ -354,7 +354,9 @@ class FakeScheduler:
         self.handlers.setdefault(name, []).append(handler)
 
 
-@pytest.mark.parametrize(('days', 'jobs'), [(None, ['minute', 'second', 'half']), (1, ['minute', 'second', 'half', 'day'])])
+@pytest.mark.parametrize(
+    ('days', 'jobs'), [(None, ['minute', 'second', 'half']), (1, ['minute', 'second', 'half', 'day'])]
+)
 def test_who_listens_to_what(context: Context, days: int | None, jobs: list[str]) -> None:
     scheduler = FakeScheduler()
     subscribe(scheduler, Context(**{**vars(context), 'retention_days': days}))  # type: ignore[arg-type]
