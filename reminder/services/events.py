@@ -40,7 +40,7 @@ class Scheduled(NamedTuple):
     warning: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as that takes three times as long to make
 class Wanted:
     """What somebody wants to be reminded of, checked but for its time's being in the future.
 

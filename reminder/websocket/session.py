@@ -30,7 +30,7 @@ MAX_MESSAGE = 65_536
 MAX_POST = 1_000_000
 """Bytes of one POST. Clients older than `maxPayload` (JavaScript before 4.5, Python) put all that waits into one."""
 MAX_POST_PACKETS = 5_000
-WINDOW = 64
+WINDOW = 128
 """Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
 command is done."""
 MAX_INBOX = 512

@@ -9,7 +9,7 @@ import gevent
 
 logger = logging.getLogger(__name__)
 
-MAX_RUNNING = 64
+MAX_RUNNING = 128
 """Greenlets in all, up to 20 KiB each; they are kept when they are idle. As many share a commit of the database; more
 would only wait for it, and have whatever comes next wait behind them."""
 
