@@ -5,8 +5,9 @@ thing: the pages behind a reader's place, up to the published end. A reader at t
 as soon as the end moves. One whose place lies before the end is *behind* and gets page after page, whenever its
 connection is idle. Nothing else waits in memory for a client: the log is the queue.
 
-A reader gets what is for everybody and what is for its channels. Readers who get the same of a page share what is written;
-who gets nothing of it gets its cursor: a client whose offset stays behind would have the log searched when it comes back.
+A reader gets what is for everybody and what is for its channels. Readers who get the same of a page share what is
+written; who gets nothing of it gets its cursor: a client whose offset stays behind would have the log searched when it
+comes back.
 
 All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 """
@@ -14,7 +15,7 @@ All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from reminder.errors import StoreUnavailable
@@ -162,7 +163,7 @@ class Delivery:
         return max(0, now - self._log.end.time - MINUTE + 1) if self._log.record else 0
 
     def _place(self, now: int) -> None:
-        """Gives places to those who joined before the log was open. Raises StoreUnavailable: to be called again then."""
+        """Gives places to those who joined before the log was open. Raises StoreUnavailable: call it again then."""
         for reader in list(self._unplaced):
             start = self._log.begin(now, reader.channels)
             if reader in self._unplaced:  # else it left meanwhile
@@ -193,10 +194,10 @@ class Delivery:
     def _write_all(self, readers: list[Reader], start: Place, page: Page) -> None:
         until = min(page.end, self._log.end)
         tail = self._cursor_within(page, until)
-        number = 0
+        numbers = count(1)
         for part, sharing in _share(readers, page):
             chunk = part.cut(start, until, tail)
-            for number, reader in enumerate(sharing, number + 1):
+            for reader, number in zip(sharing, numbers, strict=False):
                 if reader in self._live:  # else it left while others were written to
                     if not reader.idle:
                         self._fall_behind(reader, start)

@@ -219,7 +219,7 @@ class Log:
     def begin(self, now: int, channels: frozenset[str] = NO_CHANNELS) -> Start:
         """The start of a connection, for those channels, that knows no place: what was missed over a restart, as long
         as that is recent. Raises StoreUnavailable; it may come again then."""
-        if now >= self._restart_until or self._restart >= self._restart_end:
+        if now >= self._restart_until or self._restart >= self.end:
             return Start()
         record = self.record
         place, _, _ = self._newest(self._restart, self._restart_end, channels)
@@ -295,4 +295,4 @@ class Log:
             count += self._store.count(counted, end, self._replay_limit + 1 - count, channels)
         if count > self._replay_limit:
             return self._store.before(place, end, self._replay_limit, channels), self._replay_limit, False
-        return place if count else end, count, complete
+        return place, count, complete

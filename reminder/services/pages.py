@@ -3,7 +3,7 @@
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from reminder.models.event import Place
 
@@ -28,7 +28,7 @@ class Encoded(Protocol):
     def cut(self, first: int, last: int, tail: Sequence[bytes]) -> Any:
         """The packets from number `first` to before `last`, with the packets `tail` behind them, ready as well."""
 
-    def select(self, numbers: Sequence[int]) -> 'Encoded':
+    def select(self, numbers: Sequence[int]) -> Self:
         """The packets of these numbers, which are not encoded again."""
 
 

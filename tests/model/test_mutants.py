@@ -11,8 +11,8 @@ from reminder.errors import MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.log import NO_CHANNELS, Log, Replay, Start
-from reminder.services.pages import Page
 from reminder.services.offsets import Since
+from reminder.services.pages import Page
 from tests.memory import MemoryStore
 from tests.model.clients import Violation
 from tests.model.clocks import ClockWorld
@@ -237,9 +237,9 @@ class OldOffset(Log):
 class LeftAhead(Delivery):
     """Readers beyond a reopening are left where they are."""
 
-    def _replace(self, now: int) -> None:
+    def _replace(self) -> None:
         places = {reader: reader.place for reader in self._readers}
-        super()._replace(now)
+        super()._replace()
         for reader, place in places.items():
             reader.place = place or reader.place
 
@@ -247,8 +247,8 @@ class LeftAhead(Delivery):
 class PutBackTooFar(Delivery):
     """Readers are put back to this server's end, wherever the log was reopened."""
 
-    def _replace(self, now: int) -> None:
-        super()._replace(now)
+    def _replace(self) -> None:
+        super()._replace()
         for reader in self._readers:
             reader.place = reader.place and min(reader.place, self._log.end)
 

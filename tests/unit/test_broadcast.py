@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import Any
 
 import gevent
@@ -54,6 +55,15 @@ class TestWire:
                 assert list(part.packets) == [*encoded.packets[first:last], b'tail']
                 assert part.frames == b''.join(map(frame, part.packets))
 
+    def test_of_packets_that_were_encoded_some_can_be_selected(self) -> None:
+        encoded = WIRE.encode([b'a' * 10, b'b' * 200, b'c' * 70_000, b'd'])
+        for count in range(5):
+            for numbers in combinations(range(4), count):
+                part = encoded.select(numbers)
+                assert list(part.packets) == [encoded.packets[number] for number in numbers]
+                assert part.frames == b''.join(map(frame, part.packets))
+                assert part.cut(0, count, [b'tail']).frames == part.frames + frame(b'tail')
+
 
 def test_a_connection_writes_to_its_session() -> None:
     class Session:
@@ -64,10 +74,10 @@ def test_a_connection_writes_to_its_session() -> None:
             self.written.append(chunk)
 
     session: Any = Session()
-    connection = Connection(session)
+    connection = Connection(session, frozenset({'team'}))
     chunk = WIRE.encode([b'a'])
     connection.write(chunk)
-    assert (session.written, connection.idle) == ([chunk], True)
+    assert (session.written, connection.idle, connection.channels) == ([chunk], True, frozenset({'team'}))
     session.idle = False
     assert not connection.idle
 

@@ -38,7 +38,7 @@ class TestLog:
     def test_that_fails_is_begun_again(self) -> None:
         # Given a store that fails at each step of the opening, one after the other
         services = Services()
-        for verb in ['open', 'close_minute', 'before']:
+        for verb in ['open', 'close_minute']:
             services.fail(verb)
             # When it is opened / Then it is not open
             with pytest.raises(StoreUnavailable):

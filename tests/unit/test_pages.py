@@ -2,11 +2,13 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reminder.models.event import Place
-from reminder.services.pages import PACKET_BYTES, Page, Pages
+from reminder.services import pages as pages_module
+from reminder.services.pages import CURSOR, PACKET_BYTES, Page, Pages
 from tests.services import Packets
 
 
@@ -14,19 +16,20 @@ def place(number: int) -> Place:
     return Place(number, 'x')
 
 
-def page(start: int, end: int, numbers: list[int] | None = None) -> Page:
-    """A page of a packet for each number, with a cursor behind every second and at the end."""
+def page(start: int, end: int, numbers: list[int] | None = None, channels: str = '') -> Page:
+    """A page of a packet for each number, with a cursor behind every second and at the end.
+
+    `channels` has a letter for each number, '.' for what is for everybody; empty: all are.
+    """
     numbers = list(range(start + 1, end + 1)) if numbers is None else numbers
-    places, packets = [], []
-    for count, number in enumerate(numbers, 1):
-        places.append(place(number))
-        packets.append(b'%d' % number)
+    rows: list[tuple[Place, str | None, bytes]] = []
+    for count, (number, letter) in enumerate(zip(numbers, channels or '.' * len(numbers), strict=True), 1):
+        rows.append((place(number), None if letter == '.' else letter, b'%d' % number))
         if count % 2 == 0:
-            places.append(place(number))
-            packets.append(b'c%d' % number)
-    places.append(place(end))
-    packets.append(b'end')
-    return Page(place(start), place(end), places, [place(number) for number in numbers], Packets(packets))
+            rows.append((place(number), CURSOR, b'c%d' % number))
+    rows.append((place(end), CURSOR, b'end'))
+    places, whom, packets = zip(*rows, strict=True)
+    return Page(place(start), place(end), places, whom, Packets(packets))
 
 
 class TestCut:
@@ -63,6 +66,55 @@ class TestCut:
         # Then the parts are the whole, and they count what they hold
         assert sum(parts, ()) == whole.cut(place(0), place(20))
         assert sum(whole.reminders(place(a), place(b)) for a, b in pairwise(cuts)) == len(numbers)
+
+
+class TestPart:
+    def test_of_a_page_for_everybody_is_the_page(self) -> None:
+        whole = page(0, 4)
+        assert whole.part(frozenset()) is whole.part(frozenset('abc')) is whole
+
+    def test_for_all_of_its_channels_is_the_page(self) -> None:
+        whole = page(0, 4, channels='a.ba')
+        assert whole.channels == frozenset('ab')
+        assert whole.part(frozenset('abc')) is whole
+
+    def test_holds_what_is_for_everybody_and_for_these_channels_with_the_cursors(self) -> None:
+        whole = page(0, 5, channels='a.bab')
+        assert whole.part(frozenset('bc')).cut(place(0), place(5)) == (b'2', b'c2', b'3', b'c4', b'5', b'end')
+        assert whole.part(frozenset()).cut(place(0), place(5)) == (b'2', b'c2', b'c4', b'end')
+
+    def test_without_reminders_is_a_cursor(self) -> None:
+        part = page(0, 3, channels='abb').part(frozenset('c'))
+        assert part.cut(place(2), place(3)) == (b'end',)
+        assert part.reminders(place(0), place(3)) == 0
+
+    def test_is_shared_by_all_who_get_the_same(self) -> None:
+        whole = page(0, 3, channels='a.b')
+        assert whole.part(frozenset('ax')) is whole.part(frozenset('ay'))
+        assert whole.part(frozenset('x')) is whole.part(frozenset())
+
+    def test_is_forgotten_where_there_is_no_more_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Given room for one part
+        monkeypatch.setattr(pages_module, 'ROOM', 0)
+        monkeypatch.setattr(pages_module, 'LEAST_ROOM', 2 * pages_module.PART_BYTES + PACKET_BYTES)
+        whole = page(0, 2, channels='ab')
+        first = whole.part(frozenset('a'))
+        # When another is wanted / Then it is made for each who wants it, and the first one stays
+        second = whole.part(frozenset('b'))
+        assert second.cut(place(0), place(2)) == whole.part(frozenset('b')).cut(place(0), place(2))
+        assert second is not whole.part(frozenset('b'))
+        assert first is whole.part(frozenset('a'))
+
+    @given(st.text('.abc', min_size=20, max_size=20), st.sets(st.sampled_from('abcd')), st.data())
+    def test_is_what_is_for_them_wherever_it_is_cut(self, channels: str, mine: set[str], data: st.DataObject) -> None:
+        # Given a part of a page, and places to cut it at
+        part = page(0, 20, channels=channels).part(frozenset(mine))
+        cuts = [0, *sorted(data.draw(st.sets(st.integers(1, 19)))), 20]
+        # When it is cut there / Then it is the reminders for these channels, counted, and every cursor
+        wanted = [number for number, letter in enumerate(channels, 1) if letter in mine | {'.'}]
+        pieces = [part.cut(place(a), place(b)) for a, b in pairwise(cuts)]
+        assert [int(packet) for packet in sum(pieces, ()) if packet.isdigit()] == wanted
+        assert sum(part.reminders(place(a), place(b)) for a, b in pairwise(cuts)) == len(wanted)
 
 
 class TestPages:
@@ -111,6 +163,17 @@ class TestPages:
 
     def test_weigh_what_their_packets_and_places_take(self) -> None:
         assert page(0, 2).size == len(b'12c2end') + 4 * PACKET_BYTES
+
+    def test_weigh_what_their_parts_may_take(self) -> None:
+        # Given a page of many channels, and parts of it for as many readers as there may be
+        letters = [chr(0x100 + number) for number in range(300)]
+        whole = page(0, 300, channels=''.join(letters))
+        for letter in letters:
+            whole.part(frozenset(letter))
+        # Then it weighs no less than all the parts that it has kept
+        kept = [part for part in map(frozenset, letters) if whole.part(part) is whole.part(part)]
+        assert whole.size >= len(kept) * (pages_module.PART_BYTES + PACKET_BYTES)
+        assert len(kept) > 10
 
     @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 5)), max_size=30), st.integers(1, 5))
     def test_found_cover_the_place_whatever_was_added(self, spans: list[tuple[int, int]], room: int) -> None:

@@ -24,19 +24,29 @@ class FakeLog:
 
     def __init__(self, complete: bool = True) -> None:
         self.asked: list[Since] = []
+        self.channels: list[frozenset[str]] = []
         self.resumed = Start(PLACE, Replay(Place(NOW, ''), 3, complete))
 
-    def begin(self, now: int) -> Start:
+    def begin(self, now: int, channels: frozenset[str]) -> Start:
         assert now == NOW
+        self.channels.append(channels)
         return BEGUN
 
-    def resume(self, since: Since) -> Start:
+    def resume(self, since: Since, channels: frozenset[str]) -> Start:
+        self.channels.append(channels)
         self.asked.append(since)
         return self.resumed
 
 
 def start(log: Any, payload: object) -> tuple[Start, str]:
     return recovery.start(log, payload, NOW)
+
+
+@pytest.mark.parametrize('payload', [None, {'since': OFFSET}, {'pid': 'mine', 'offset': OFFSET}])
+def test_a_client_gets_what_is_for_its_channels(payload: object) -> None:
+    log: Any = FakeLog()
+    recovery.start(log, payload, NOW, frozenset({'team'}))
+    assert log.channels == [frozenset({'team'})]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +132,7 @@ class TestSince:
 @pytest.mark.parametrize('payload', [{'pid': 'mine', 'offset': OFFSET}, {'since': OFFSET}])
 def test_a_store_that_is_away_is_the_callers_to_answer_for(payload: object) -> None:
     class Away(FakeLog):
-        def resume(self, since: Since) -> Start:
+        def resume(self, since: Since, channels: frozenset[str]) -> Start:
             raise StoreUnavailable('away')
 
     with pytest.raises(StoreUnavailable):
