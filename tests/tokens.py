@@ -154,3 +154,12 @@ def refused(now: int) -> Iterator[tuple[str, object, str]]:
     scopes: list[object] = ['', 'openid profile', 'Listen', 'listen,schedule', [], ['openid'], ['listen', 5], 5, {}]
     for wrong in scopes:
         yield f'with the scope {wrong!r}', token(now, scope=wrong), 'token has none of the scopes'
+
+    names: list[object] = ['team, other', 'ä', ['a b'], [''], ['x' * 129], [5], 5, True, {'team': True}]
+    for wrong in names:
+        yield f'with the channels {wrong!r}', token(now, channels=wrong), "token's 'channels' has to be a list"
+    yield (
+        'with the channels null',
+        signed(hs256, claims(now) | {'channels': None}),
+        "token's 'channels' has to be a list",
+    )

@@ -61,6 +61,21 @@ class TestWhoIsLetIn:
     def test_scopes_are_words_or_a_list_and_others_are_left_out(self, tokens: Tokens, scope: object) -> None:
         assert tokens.identify(token(NOW, scope=scope), NOW).scopes == {'listen'}
 
+    @pytest.mark.parametrize(
+        ('claim', 'channels'),
+        [
+            (['a', 'users/42', 'a'], {'a', 'users/42'}),
+            ('a  users/42', {'a', 'users/42'}),
+            ([], set()),
+            ('', set()),
+        ],
+    )
+    def test_channels_are_a_list_or_words(self, tokens: Tokens, claim: object, channels: set[str]) -> None:
+        assert tokens.identify(token(NOW, channels=claim), NOW).channels == channels
+
+    def test_without_a_claim_of_channels_it_allows_any(self, tokens: Tokens) -> None:
+        assert tokens.identify(token(NOW), NOW).channels is None
+
     def test_it_need_not_say_who_somebody_is_nor_since_when_it_holds(self, tokens: Tokens) -> None:
         assert tokens.identify(token(NOW, sub=None, iat=None), NOW).subject is None
 
@@ -256,9 +271,10 @@ def test_a_secret_may_be_any_bytes() -> None:
 
 
 class TestMaking:
+    @pytest.mark.parametrize('channels', [None, frozenset[str](), frozenset({'a', 'users/42'})])
     @pytest.mark.parametrize('subject', [None, 'ann', '世界'])
-    def test_what_is_made_is_let_in(self, tokens: Tokens, subject: str | None) -> None:
-        identity = Identity(frozenset({'listen', 'manage'}), subject, NOW + HOUR)
+    def test_what_is_made_is_let_in(self, tokens: Tokens, subject: str | None, channels: frozenset[str] | None) -> None:
+        identity = Identity(frozenset({'listen', 'manage'}), subject, NOW + HOUR, channels)
         made = make_token(config(**SETTINGS), identity, NOW + 999)
         assert tokens.identify(made, NOW) == identity
         assert jwt.get_unverified_header(made) == {'alg': 'HS256', 'typ': 'JWT'}
