@@ -1,7 +1,7 @@
 """The commands of `event-reminder` that talk to a server."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,23 @@ from typing import Any
 import pytz
 
 from reminder.client.connection import Place, Server, connected
-from reminder.client.terminal import Output, line, local, printable
+from reminder.client.events import cancel, history, list_events, list_series, update
 from reminder.errors import ConfigError, ReminderError
+from reminder.terminal import Output, line, local, printable
 
-__all__ = ['Output', 'Server', 'listen', 'schedule', 'status', 'timezones']
+__all__ = [
+    'Output',
+    'Server',
+    'cancel',
+    'history',
+    'list_events',
+    'list_series',
+    'listen',
+    'schedule',
+    'status',
+    'timezones',
+    'update',
+]
 
 
 def timezones(server: Server, output: Output, text: str) -> None:
@@ -24,27 +37,43 @@ def timezones(server: Server, output: Output, text: str) -> None:
     output.result(names, '\n'.join(map(printable, names)))
 
 
-def schedule(server: Server, output: Output, name: str, at: str | None, zone: str | None, wait: bool) -> None:
+def schedule(
+    server: Server,
+    output: Output,
+    name: str,
+    at: str | None,
+    zone: str | None,
+    wait: bool,
+    more: Mapping[str, Any] | None = None,
+) -> None:
     """Schedules an event at the wall time `at` ('YYYY-MM-DD HH:mm') in `zone`, and waits for its reminder if asked to.
 
-    Without `zone` it is this machine's, without `at` the next minute.
+    Without `zone` it is this machine's, without `at` the next minute. `more` is what else the command takes: `repeat`,
+    `channel`, `payload`, `key`.
     """
+    more = more or {}
     zone = zone or local_zone(os.environ)
     if at is None:
         at, zone = next_minute(datetime.now(UTC), zone)
-    with connected(server, output) as connection:
+    with connected(server, output, channels=[more['channel']] if wait and 'channel' in more else ()) as connection:
         if wait:
             connection.check_listening()
-        event = connection.ask('scheduleEvent', dict, {'eventName': name, 'time': at, 'timeZone': zone})
+        event = connection.ask('scheduleEvent', dict, {'eventName': name, 'time': at, 'timeZone': zone, **more})
         id, instant = event.get('_id'), event.get('time')
-        output.result(event, f'scheduled for {at} {zone} ({printable(instant)}): {printable(name)}  ({printable(id)})')
+        text = f'scheduled for {at} {zone} ({printable(instant)}): {printable(name)}  ({printable(id)})'
+        if 'repeat' in more:
+            text += f'\n{_occurrences(event)}'
+        output.result(event, text)
         if wait:
-            output.reminder(next(one for one in connection.reminders() if one.get('_id') == id))
+            output.reminder(next(one for one in connection.reminders() if id in (one.get('_id'), one.get('series'))))
 
 
-def listen(server: Server, output: Output, state: Path | None) -> None:
-    """Prints reminders as they come, for ever; first those since the place that the file `state` remembers, if any."""
-    with connected(server, output, Place(state)) as connection:
+def listen(server: Server, output: Output, state: Path | None, channels: Sequence[str] = ()) -> None:
+    """Prints reminders as they come, for ever; first those since the place that the file `state` remembers, if any.
+
+    They are those for everybody and those for `channels`.
+    """
+    with connected(server, output, Place(state), channels) as connection:
         connection.check_listening()
         output.notice(f'listening to {server.name} (Ctrl-C ends it)')
         for reminder in connection.reminders():
@@ -56,6 +85,9 @@ def status(server: Server, output: Output, id: str | None) -> None:
     with connected(server, output) as connection:
         found = connection.ask('getStatus', dict, {} if id is None else {'_id': id})
     event = found.get('event')
+    if isinstance(event, dict) and 'repeat' in event:
+        output.result(event, f'{printable(event["repeat"])}: {line(event)}\n{_occurrences(event)}')
+        return
     if isinstance(event, dict):
         output.result(event, f'{printable(event.get("state"))}: {line(event)}')
         return
@@ -69,6 +101,12 @@ def status(server: Server, output: Output, id: str | None) -> None:
         'next': line(found['next']) if isinstance(found.get('next'), dict) else 'nothing',
     }
     output.result(found, '\n'.join(f'{name:<10} {text}' for name, text in lines.items()))
+
+
+def _occurrences(series: Mapping[str, Any]) -> str:
+    """When a series comes next, for people."""
+    times = series.get('occurrences')
+    return f'next: {", ".join(map(local, times))}' if isinstance(times, list) and times else 'it has ended'
 
 
 def _lateness(found: Any) -> str:

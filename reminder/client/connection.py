@@ -5,7 +5,7 @@ import random
 import re
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,8 @@ import engineio
 import socketio
 from socketio.exceptions import SocketIOError
 
-from reminder.client.terminal import Output, Reminder, printable
 from reminder.errors import ConfigError, ReminderError
+from reminder.terminal import Output, Reminder, printable
 
 CONNECT_WITHIN = 10
 """Seconds for the server to answer CONNECT."""
@@ -114,17 +114,22 @@ class Connection:
     The official client's own reconnecting is off: it does not come back to a server that has said good-bye.
     """
 
-    def __init__(self, server: Server, output: Output, place: Place) -> None:
+    def __init__(self, server: Server, output: Output, place: Place, channels: Sequence[str] = ()) -> None:
         self._server = server
+        self._channels = list(channels)
         self._output = output
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._place = place
         self._client = self._connect()
 
-    def _auth(self) -> dict[str, str]:
+    def _auth(self) -> dict[str, Any]:
         """What CONNECT says."""
-        token = self._server.token
-        return self._place.auth() | ({} if token is None else {'token': token})
+        auth: dict[str, Any] = {**self._place.auth()}
+        if self._server.token is not None:
+            auth['token'] = self._server.token
+        if self._channels:
+            auth['channels'] = self._channels
+        return auth
 
     def _connect(self) -> _Client:
         refusals: list[str] = []
@@ -146,7 +151,7 @@ class Connection:
     def close(self) -> None:
         self._client.shutdown()
 
-    def ask(self, command: str, kind: type[Response], data: Mapping[str, str] | None = None) -> Response:
+    def ask(self, command: str, kind: type[Response], data: Mapping[str, Any] | None = None) -> Response:
         """The response to a command; raises `ServerError` with the server's words, or where no answer comes."""
         message = {'command': command} if data is None else {'command': command, 'data': data}
         try:
@@ -202,8 +207,11 @@ class Connection:
 
 
 @contextmanager
-def connected(server: Server, output: Output, place: Place | None = None) -> Iterator[Connection]:
-    connection = Connection(server, output, place or Place())
+def connected(
+    server: Server, output: Output, place: Place | None = None, channels: Sequence[str] = ()
+) -> Iterator[Connection]:
+    """A connection, which listens to these channels beside what is for everybody; closed in the end."""
+    connection = Connection(server, output, place or Place(), channels)
     try:
         yield connection
     finally:

@@ -1,5 +1,6 @@
 """The command line's parts that need no server: arguments, zones, the default minute, what people see."""
 
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from reminder import client
 from reminder.cli import main
 from reminder.client import local_zone, next_minute
-from reminder.client.terminal import Output, printable
+from reminder.client.events import moment
 from reminder.errors import ConfigError
+from reminder.terminal import Output, printable, relative
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,14 @@ def test_without_tz_the_zone_is_where_the_link_leads(tmp_path: Path, target: str
         ['listen', '--url', 'ftp://host'],
         ['listen', '--url', 'http://host:port'],
         ['listen', '--url', 'http://'],
+        ['list', '--limit', '0'],
+        ['list', '--limit', 'all'],
+        ['cancel'],
+        ['update', '--name', 'x'],
+        ['update', '1', '--channel', 'a', '--no-channel'],
+        ['schedule', 'x', '--payload', '{'],
+        ['schedule', 'x', '--payload', 'NaN'],
+        ['schedule', 'x', '--no-payload'],
         ['token', '--scope', 'everything'],
         ['token', '--scope', ''],
         ['token', '--scope', 'listen,'],
@@ -88,7 +98,79 @@ def test_wrong_arguments_end_with_2_and_a_hint(arguments: list[str], capsys: pyt
     assert 'usage: event-reminder' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('command', ['serve', 'timezones', 'schedule', 'listen', 'status', 'token'])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['update', '1'], 'nothing is to be changed'),
+        (['list', '--from', 'noon'], "--from 'noon' is no time"),
+        (['list', '--to', '5 m'], "--to '5 m' is no time"),
+        (['list', '--series', '--to', '5m'], '--from and --to are for events'),
+    ],
+)
+def test_arguments_that_make_no_sense_end_with_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('moment', 'expected'),
+    [
+        ('2026-11-29T22:30:00.000Z', 'in 0 s'),
+        ('2026-11-29T22:29:57.600Z', '2 s ago'),
+        ('2026-11-29T22:30:59.600Z', 'in 1 min'),
+        ('2026-11-29T22:35:20.000Z', 'in 5 min'),
+        ('2026-11-29T23:29:40.000Z', 'in 1 h'),
+        ('2026-11-29T20:30:00.000Z', '2 h ago'),
+        ('2026-12-01T21:30:00.000Z', 'in 47 h'),
+        ('2026-12-01T22:30:00.000Z', 'in 2 d'),
+        ('2029-11-29T22:30:00.000Z', 'in 3 y'),
+        ('9999-12-31T23:59:59.999Z', 'in 7973 y'),
+        ('0001-01-01T00:00:00.000Z', '2026 y ago'),
+        ('soon', ''),
+        ('2026-11-29', ''),
+        (None, ''),
+    ],
+)
+def test_how_far_a_time_is_from_now_is_told_in_one_unit(moment: object, expected: str) -> None:
+    assert relative(moment, datetime.fromisoformat('2026-11-29T22:30:00Z')) == expected
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('2030-01-31 09:30', '2030-01-31T09:30:00+09:00'),
+        ('2030-01-31', '2030-01-31T00:00:00+09:00'),
+        ('2030-01-31T09:30Z', '2030-01-31T18:30:00+09:00'),
+        ('90m', '2026-11-30T00:00:00+00:00'),
+        ('1d', '2026-11-30T22:30:00+00:00'),
+        ('20300131T0930', '2030-01-31T09:30:00+09:00'),
+        ('0123456789abcdef01234567', None),
+        ('20250101' + '1' * 16, None),
+        ('2025010112345678.1798000000000.202501011234567890123456', None),
+        ('1w', None),
+        ('', None),
+    ],
+)
+def test_times_are_written_in_this_machines_zone_or_from_now(
+    text: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv('TZ', 'Asia/Tokyo')
+        time.tzset()
+        assert moment(text, datetime.fromisoformat('2026-11-29T22:30:00Z')) == expected
+    time.tzset()
+
+
+def test_history_reckons_backwards() -> None:
+    assert moment('2h', datetime.fromisoformat('2026-11-29T22:30:00Z'), is_past=True) == '2026-11-29T20:30:00+00:00'
+
+
+@pytest.mark.parametrize(
+    'command',
+    'serve timezones schedule listen list cancel update history status token'.split(),
+)
 def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (['--help'], [command, '--help']):
         with pytest.raises(SystemExit) as caught:

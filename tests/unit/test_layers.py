@@ -21,8 +21,10 @@ LAYERS = [
     ['services'],
     ['commands'],
     ['scheduler', 'websocket', 'web'],
+    ['specification'],
     ['app'],
-    ['serve', 'client', 'issuer'],
+    ['terminal'],
+    ['serve', 'client', 'issuer', 'transfer', 'arguments'],
     ['cli'],
 ]
 LAYER = {part: level for level, parts in enumerate(LAYERS) for part in parts}
