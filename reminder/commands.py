@@ -2,10 +2,10 @@
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place, Series, iso
@@ -25,10 +25,13 @@ logger = logging.getLogger(__name__)
 
 LIMIT, MAX_LIMIT = 100, 1_000
 """Entries of a list that are answered at once: unless told otherwise, and at most."""
+PORTION, SEARCHED = 1_000, 5_000
+"""Entries that are read at a time, and looked through in all, where those of some channels are asked for."""
 ATTEMPTS = 10
 """Times that a change is tried which others get in the way of."""
 _FOREVER = 2**53
 
+Found = TypeVar('Found', Event, Series)
 Envelope = dict[str, Any]
 """An answer as clients get it: `status`, and `response` (maybe `warning`) or `error`. Can be sent as JSON."""
 Command = Callable[['_Data', Identity], Envelope]
@@ -230,29 +233,41 @@ class Commands:
 
     def _list_events(self, data: '_Data', identity: Identity) -> Envelope:
         """What is pending, in order."""
-        limit, record = data.limit(), self._store.record()
+        record = self._store.record()
         after = max(Place.after(record.closed), Place(data.instant('from', 0), ''), data.place('after'))
         until = Place.after(data.instant('to', _FOREVER))
-        found = self._store.read(after, until, limit + 1, self._channels(data, identity))
-        following = encode_offset(record.log, found[limit - 1].place) if len(found) > limit else None
-        return _success({'events': [event_view(event) for event in found[:limit]], 'next': following})
+
+        def read(events: Sequence[Event], count: int) -> Sequence[Event]:
+            return self._store.read(events[-1].place if events else after, until, count)
+
+        found, last = _search(read, data.limit(), self._channels(data, identity))
+        following = None if last is None else encode_offset(record.log, last.place)
+        return _success({'events': [event_view(event) for event in found], 'next': following})
 
     def _list_series(self, data: '_Data', identity: Identity) -> Envelope:
         """The series that have not ended, in no order that means anything."""
-        limit, after = data.limit(), data.fields.get('after')
+        after = data.fields.get('after')
         if after is not None and not isinstance(after, str):
             raise InvalidInput("'after' has to be what 'next' was")
-        found = self._store.list_series(after or '', limit + 1, self._channels(data, identity))
-        following = found[limit - 1].id if len(found) > limit else None
-        return _success({'series': [self._view_of_series(one) for one in found[:limit]], 'next': following})
+
+        def read(series: Sequence[Series], count: int) -> Sequence[Series]:
+            return self._store.list_series(series[-1].id if series else after or '', count)
+
+        found, last = _search(read, data.limit(), self._channels(data, identity))
+        following = None if last is None else last.id
+        return _success({'series': [self._view_of_series(one) for one in found], 'next': following})
 
     def _get_reminders(self, data: '_Data', identity: Identity) -> Envelope:
         """What was delivered, in order."""
-        limit, end = data.limit(), self._log.end
+        end = self._log.end
         place, complete = self._log.locate(parse_since(data.fields.get('since')))
-        found = self._store.read(place, end, limit, self._channels(data, identity)) if place < end else []
-        following = found[-1].place if len(found) == limit else max(place, end)
-        offset = encode_offset(self._store.record().log, following)
+
+        def read(events: Sequence[Event], count: int) -> Sequence[Event]:
+            after = events[-1].place if events else place
+            return self._store.read(after, end, count) if after < end else ()
+
+        found, last = _search(read, data.limit(), self._channels(data, identity))
+        offset = encode_offset(self._store.record().log, max(place, end) if last is None else last.place)
         return _success({'reminders': [event.reminder() for event in found], 'next': offset, 'complete': complete})
 
     def _channels(self, data: '_Data', identity: Identity) -> frozenset[str] | None:
@@ -325,6 +340,29 @@ class _Data:
         if since is None:
             raise InvalidInput(f"'{name}' has to be what 'next' was")
         return since.place
+
+
+def _search(
+    read: Callable[[Sequence[Found], int], Sequence[Found]], limit: int, channels: frozenset[str] | None
+) -> tuple[list[Found], Found | None]:
+    """The first `limit` of what `read` finds that is for those channels, or for everybody.
+
+    `read` gives so many of what lies behind what it gave last. No more than SEARCHED are looked through, as there may
+    be few for some channels. Answers also the last that was looked at; None where nothing lies behind it.
+    """
+    found: list[Found] = []
+    looked_at: Sequence[Found] = ()
+    portion = limit + 1 if channels is None else PORTION
+    for _ in range(SEARCHED // PORTION):
+        looked_at = read(looked_at, portion)
+        for number, one in enumerate(looked_at, 1):
+            if channels is None or one.channel is None or one.channel in channels:
+                found.append(one)
+            if len(found) == limit:
+                return found, one if number < len(looked_at) or number == portion else None
+        if len(looked_at) < portion:
+            return found, None
+    return found, looked_at[-1]
 
 
 def _owns(identity: Identity, found: Event | Series) -> bool:

@@ -241,6 +241,15 @@ class MemoryStore(Store):
     def clock_offset(self, now: int) -> int:
         return 0
 
+    def add_all(self, events: Sequence[Event]) -> Sequence[Event | Exception]:
+        outcomes: list[Event | Exception] = []
+        for event in events:
+            try:
+                outcomes.append(self.add(event))
+            except (MinuteClosed, StoreUnavailable) as error:
+                outcomes.append(error)
+        return outcomes
+
     def add(self, event: Event) -> Event:
         log = self._log
         is_shared = event.request is not None or event.series is not None
@@ -430,6 +439,9 @@ class MemoryStore(Store):
     def replace_series(self, old: Series, new: Series) -> None:
         if not self.call(lambda: self.database.replace_series(old, new)):
             raise Changed('it is not what it was')
+
+    def replace_all_series(self, changes: Sequence[tuple[Series, Series]]) -> Sequence[bool]:
+        return [self.call(partial(self.database.replace_series, old, new)) for old, new in changes]
 
     def series_due(self, minute: int, limit: int) -> Sequence[Series]:
         due = [series for series in self.call(self.database.series) if series.made <= minute]

@@ -38,21 +38,29 @@ class GroupCommit(Generic[Item, Result]):
 
     def add(self, item: Item) -> Result:
         """What `commit` answers for the item, once it is done; raises an error in its place, or what `commit` did."""
+        (outcome,) = self.add_all([item])
+        if isinstance(outcome, Exception):
+            # A copy for each caller, because raising an exception changes its traceback.
+            raise copy(outcome) from outcome
+        return outcome
+
+    def add_all(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        """What `commit` answers for several items, at most the limit, in their order; raises what `commit` did."""
         with self._gathering:
-            batch = self._open = self._open or _Batch(self._failure)
+            batch = self._open
+            if batch is None or len(batch.items) + len(items) > self._limit:
+                batch = self._open = _Batch(self._failure)
             number = len(batch.items)
-            batch.items.append(item)
+            batch.items += items
             if len(batch.items) == self._limit:
                 self._open = None
         if number == 0:
             self._lead(batch)
         else:
             batch.done.wait()
-        outcome = batch.failure or batch.outcomes[number]
-        if isinstance(outcome, Exception):
-            # A copy for each caller, because raising an exception changes its traceback.
-            raise copy(outcome) from outcome
-        return outcome
+        if batch.failure is not None:
+            raise copy(batch.failure) from batch.failure
+        return batch.outcomes[number : number + len(items)]
 
     def _lead(self, batch: _Batch[Item, Result]) -> None:
         try:

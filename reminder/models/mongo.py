@@ -15,7 +15,7 @@ from typing import Any
 import pymongo
 from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
-from pymongo import ASCENDING, DeleteOne, ReturnDocument
+from pymongo import ASCENDING, DeleteOne, ReplaceOne, ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from reminder.errors import Changed, MinuteClosed, StoreUnavailable
@@ -102,6 +102,9 @@ class MongoStore(Store):
 
     def add(self, event: Event) -> Event:
         return self._adding.add(event)
+
+    def add_all(self, events: Sequence[Event]) -> Sequence[Event | Exception]:
+        return self._adding.add_all(events) if events else ()
 
     def get(self, id: str) -> Event | None:
         with self._failures():
@@ -204,6 +207,15 @@ class MongoStore(Store):
         with self._failures():
             if not self._series.replace_one(same_series(old), series_document(new)).matched_count:
                 raise Changed(f'{old.id} is not what it was')
+
+    def replace_all_series(self, changes: Sequence[tuple[Series, Series]]) -> Sequence[bool]:
+        with self._failures():
+            if changes:
+                writes = [ReplaceOne(same_series(old), series_document(new)) for old, new in changes]
+                self._series.bulk_write(writes, ordered=False)
+            ids = [key(new.id) for _, new in changes]
+            kept = {found.id: found for found in map(as_series, self._series.find({'_id': {'$in': ids}}))}
+            return [kept.get(new.id) == new for _, new in changes]
 
     def series_due(self, minute: int, limit: int) -> Sequence[Series]:
         with self._failures():

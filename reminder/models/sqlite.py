@@ -59,6 +59,9 @@ class SqliteStore(Store):
     def add(self, event: Event) -> Event:
         return self._adding.add(event)
 
+    def add_all(self, events: Sequence[Event]) -> Sequence[Event | Exception]:
+        return self._adding.add_all(events) if events else ()
+
     def _insert(self, events: list[Event]) -> Sequence[Event | Exception]:
         return self._write(work.insert, events)
 
@@ -110,6 +113,9 @@ class SqliteStore(Store):
 
     def replace_series(self, old: Series, new: Series) -> None:
         self._write(work.replace_series, old, new)
+
+    def replace_all_series(self, changes: Sequence[tuple[Series, Series]]) -> Sequence[bool]:
+        return self._write(work.replace_all_series, changes)
 
     def series_due(self, minute: int, limit: int) -> Sequence[Series]:
         query = f'SELECT {SERIES} FROM series WHERE made <= ? AND NOT ended ORDER BY made LIMIT ?'

@@ -213,6 +213,14 @@ def insert_series(db: sqlite3.Connection, series: Series) -> Series:
 
 
 def replace_series(db: sqlite3.Connection, old: Series, new: Series) -> None:
-    statement = f'UPDATE series SET ({SERIES}) = ({_SERIES_VALUES}) WHERE ({SERIES}) IS ({_SERIES_VALUES})'
-    if db.execute(statement, (*_series_row(new), *_series_row(old))).rowcount == 0:
+    if not _replaced(db, old, new):
         raise Changed(f'{old.id} is not what it was')
+
+
+def replace_all_series(db: sqlite3.Connection, changes: Sequence[tuple[Series, Series]]) -> Sequence[bool]:
+    return [_replaced(db, old, new) for old, new in changes]
+
+
+def _replaced(db: sqlite3.Connection, old: Series, new: Series) -> bool:
+    statement = f'UPDATE series SET ({SERIES}) = ({_SERIES_VALUES}) WHERE ({SERIES}) IS ({_SERIES_VALUES})'
+    return db.execute(statement, (*_series_row(new), *_series_row(old))).rowcount > 0

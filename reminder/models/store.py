@@ -69,6 +69,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def add_all(self, events: Sequence[Event]) -> Sequence[Event | Exception]:
+        """Adds up to 1,000 events as `add` does, together; what it would return or raise for each, in their order."""
+
+    @abstractmethod
     def get(self, id: str) -> Event | None:
         """The event of that id, cancelled ones included, as it is now, or None. Any text is a valid question."""
 
@@ -145,6 +149,10 @@ class Store(ABC):
 
         Raises `Changed` where what is kept is not `old` any more.
         """
+
+    @abstractmethod
+    def replace_all_series(self, changes: Sequence[tuple[Series, Series]]) -> Sequence[bool]:
+        """Replaces several series, each as `replace_series` does, together; whether it did, in their order."""
 
     @abstractmethod
     def series_due(self, minute: int, limit: int) -> Sequence[Series]:

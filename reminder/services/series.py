@@ -8,11 +8,11 @@ moved and cancelled like any event.
 import logging
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from itertools import islice, takewhile
+from itertools import islice
+from typing import NamedTuple
 
-from reminder.errors import Changed, InvalidInput, MinuteClosed
+from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event, Series, derived_id
 from reminder.models.store import Store
 from reminder.services.events import rule_of, zone_of
@@ -20,8 +20,19 @@ from reminder.services.recurrence import Occurrence, Rule
 
 logger = logging.getLogger(__name__)
 
-PORTION = 100
-"""Series, or occurrences of one, that are looked at together."""
+PORTION = 50
+"""Series, or occurrences of one, that are made together: few enough for others to have their turn in between."""
+
+ADDED = 500
+"""Occurrences that are added together: there may be many of each series where no server ran for long."""
+
+
+class _Plan(NamedTuple):
+    """What is to be made of a series, and the series before and after that."""
+
+    before: Series
+    after: Series
+    occurrences: list[Occurrence]
 
 
 class Occurrences:
@@ -38,36 +49,38 @@ class Occurrences:
     def make(self, minute: int) -> None:
         """Makes what is due up to `minute` (ms, UTC), and of each series the occurrence after that."""
         while due := self._store.series_due(minute, PORTION):
-            for series in due:
-                try:
-                    self.extend(series, minute)
-                except InvalidInput as error:  # nothing of ours; it must not keep the others from being made
-                    logger.error('the series %s ends, as it cannot be read: %s', series.id, error)
-                    with suppress(Changed):
-                        self._store.replace_series(series, replace(series, ended=True))
+            self._extend([self._plan(series, minute) for series in due])
 
     def extend(self, series: Series, minute: int) -> None:
         """Makes what of one series is due up to `minute` (ms, UTC), and the occurrence after that."""
-        rule = rule_of_series(series)
-        occurrences = _newest(rule, series.made, minute, self._limit)
-        following = next(rule.occurrences(max(series.made, minute)), None)
-        closed = self._store.record().closed
-        # Whoever has closed a minute had made before what is due in it; of what is there, but not delivered yet, a store
-        # may not be able to say more.
-        events = [_event(series, one) for one in (*occurrences, following) if one is not None and one.time > closed]
-        for event in events:
-            with suppress(MinuteClosed):
-                self._store.add(event)
-        if following is None:
-            extended = replace(series, made=max(series.made, minute), ended=True)
-        else:
-            extended = replace(series, made=following.time)
+        self._extend([self._plan(series, minute)])
+
+    def _plan(self, series: Series, minute: int) -> '_Plan':
         try:
-            self._store.replace_series(series, extended)
-        except Changed:
-            now = self._store.get_series(series.id)
-            if now is None or now.revision != series.revision:
-                self._take_back(events)  # others have looked for what was there to be cancelled, before it was
+            due, following = _newest(rule_of_series(series), series.made, minute, self._limit)
+        except InvalidInput as error:  # not written by us; it must not keep the others from being made
+            logger.error('the series %s ends, as it cannot be read: %s', series.id, error)
+            return _Plan(series, replace(series, ended=True), [])
+        if following is None:
+            return _Plan(series, replace(series, made=max(series.made, minute), ended=True), due)
+        return _Plan(series, replace(series, made=following.time), [*due, following])
+
+    def _extend(self, plans: Sequence['_Plan']) -> None:
+        # Whoever has closed a minute had made before what is due in it; and of what is there, but not delivered yet, a
+        # store may not be able to say more.
+        closed = self._store.record().closed
+        events = [_event(plan.before, one) for plan in plans for one in plan.occurrences if one.time > closed]
+        for begin in range(0, len(events), ADDED):
+            for outcome in self._store.add_all(events[begin : begin + ADDED]):
+                if isinstance(outcome, StoreUnavailable):
+                    raise outcome
+        for plan, replaced in zip(
+            plans, self._store.replace_all_series([(plan.before, plan.after) for plan in plans]), strict=True
+        ):
+            now = None if replaced else self._store.get_series(plan.before.id)
+            if now is not None and (now.revision, now.ended) != (plan.before.revision, False):
+                # Others have looked for what was there to be cancelled, before it was.
+                self._take_back([_event(plan.before, one) for one in plan.occurrences])
 
     def take_back(self, series: Series, closed: int) -> None:
         """Cancels what is due after `closed` (ms, UTC) and does not belong to the series as it is now.
@@ -100,14 +113,23 @@ def rule_of_series(series: Series) -> Rule:
     return rule_of(series.repeat, series.local_time, zone_of(series.zone))
 
 
-def _newest(rule: Rule, after: int, minute: int, limit: int) -> Sequence[Occurrence]:
-    """The last `limit` occurrences in `(after, minute]`. There is one a minute at most, so most are found backwards."""
+def _newest(rule: Rule, after: int, minute: int, limit: int) -> tuple[list[Occurrence], Occurrence | None]:
+    """The last `limit` occurrences in `(after, minute]`, and the one after `minute`.
+
+    There is one a minute at most, so where `after` is long ago most of them are found from the end.
+    """
     span = limit * MINUTE
     while True:
         begin = max(after, minute - span)
-        found = deque(takewhile(lambda one: one.time <= minute, rule.occurrences(begin)), limit)
-        if begin == after or len(found) == limit:
-            return found
+        due: deque[Occurrence] = deque(maxlen=limit)
+        following = None
+        for one in rule.occurrences(begin):
+            if one.time > minute:
+                following = one
+                break
+            due.append(one)
+        if begin == after or len(due) == limit:
+            return list(due), following
         span *= 2
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 import pytest
 
+from reminder import commands
 from reminder.commands import Commands
 from reminder.models.event import MINUTE, iso
 from reminder.models.store import Store, open_store
@@ -492,6 +493,26 @@ class TestLists:
         assert server.ask('getStatus')['next']['name'] == 'tea'
         assert server.ask('getStatus', _id=event['_id'])['event'] == {**event, 'state': 'pending'}
         assert server.ask('getStatus', _id=series['_id'])['event']['occurrences']
+
+    def test_what_is_rare_is_looked_for_in_portions(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(commands, 'PORTION', 2)
+        monkeypatch.setattr(commands, 'SEARCHED', 4)
+        for number in range(9):
+            server.schedule(channel='many', eventName=str(number))
+        server.schedule(minutes=6, channel='rare', eventName='found')
+        pages, following = [], None
+        while not pages or following:
+            page = server.ask('listEvents', channel='rare', **({'after': following} if following else {}))
+            pages.append([event['name'] for event in page['events']])
+            following = page['next']
+        assert pages == [[], [], ['found']]
+        server.pass_to(NOW + 6 * MINUTE)
+        pages, since = [], iso(NOW)
+        while 'found' not in sum(pages, []):
+            page = server.ask('getReminders', channel='rare', since=since)
+            pages.append([event['name'] for event in page['reminders']])
+            since = page['next']
+        assert pages == [[], [], ['found']]
 
 
 class TestIdentity:

@@ -334,6 +334,18 @@ class TestSeries:
         store.replace_series(now, kept)
         assert other.get_series(kept.id) == kept
 
+    def test_several_are_replaced_together_each_by_who_knows_what_it_is(self, store: Store, other: Store) -> None:
+        first, second, third = (store.add_series(series(number)) for number in (1, 2, 3))
+        store.replace_series(second, replace(second, name='other'))
+        changes = [(one, replace(one, made=one.made + MINUTE)) for one in (first, second, third)]
+        assert list(other.replace_all_series(changes)) == [True, False, True]
+        assert [store.get_series(one.id) for one in (first, second, third)] == [
+            changes[0][1],
+            replace(second, name='other'),
+            changes[2][1],
+        ]
+        assert list(store.replace_all_series([])) == []
+
     def test_of_those_who_replace_it_at_once_one_does(self, store: Store, other: Store) -> None:
         kept = store.add_series(series(1))
         wishes = [replace(kept, name=str(number)) for number in range(8)]
@@ -398,3 +410,14 @@ def test_a_closed_store_is_unavailable(store: Store, verb: Callable[[Store], Any
     store.close()
     with pytest.raises(StoreUnavailable):
         verb(store)
+
+
+def test_several_are_added_together_with_an_outcome_for_each(store: Store, other: Store) -> None:
+    store.close_minute(NOW + MINUTE)
+    there = store.add(Event(new_id(NOW), 'there', NOW + 3 * MINUTE))
+    late, fresh = (Event(new_id(NOW), name, NOW + time * MINUTE) for name, time in (('late', 1), ('fresh', 2)))
+    outcomes = other.add_all([fresh, replace(there, name='again'), late])
+    assert list(outcomes[:2]) == [fresh, there]
+    assert isinstance(outcomes[2], MinuteClosed)
+    assert store.read(Place(0, ''), Place(2**52, ''), 10) == [fresh, there]
+    assert list(store.add_all([])) == []
