@@ -15,7 +15,7 @@ All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from typing import Any
 
 from reminder.errors import StoreUnavailable
@@ -25,8 +25,6 @@ from reminder.services.pages import Page
 
 YIELD_EVERY = 256
 """Readers that are written to before others get a turn."""
-PARTS = 1_000
-"""Parts of a page, for readers of different channels, that are made before the minute at most."""
 
 
 class Reader:
@@ -184,10 +182,11 @@ class Delivery:
                     reader.write(self._wire.encode([self._replayed(reader)]))
 
     def _make_parts(self, page: Page) -> None:
-        """Makes ready what readers of different channels get of a page."""
-        different = {page.channels & reader.channels for reader in self._live}
-        for number, channels in enumerate(islice(different, PARTS), 1):
+        """Makes ready what readers of different channels get of a page, as far as it can keep that."""
+        for number, channels in enumerate({page.channels & reader.channels for reader in self._live}, 1):
             page.part(channels)
+            if page.is_full:
+                return
             if number % YIELD_EVERY == 0:
                 self._pause()
 

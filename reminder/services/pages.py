@@ -1,8 +1,9 @@
 """Pages of the log that are kept in memory, encoded, so that many readers cost one query and one encoding."""
 
 from bisect import bisect_right, insort
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol, Self
 
 from reminder.models.event import Place
@@ -51,10 +52,13 @@ class Page:
         self._room = max(ROOM * self._own, LEAST_ROOM) if self.channels else 0
         self.size = self._own + self._room
         """Bytes of memory that it takes at most, with its parts."""
+        self.is_full = False
+        """Whether there was no room for a part."""
         self._places = places
         self._channels = channels
         self._reminders = [place for place, channel in zip(places, channels, strict=True) if channel != CURSOR]
         self._encoded = encoded
+        self._numbers: defaultdict[str | None, list[int]] = defaultdict(list)
         self._parts: dict[frozenset[str], Page] = {}
 
     def part(self, channels: frozenset[str]) -> 'Page':
@@ -69,11 +73,15 @@ class Page:
             if cost <= self._room:
                 self._room -= cost
                 self._parts[seen] = part
+            else:
+                self.is_full = True
         return part
 
     def _select(self, seen: frozenset[str]) -> 'Page':
-        wanted = {None, CURSOR, *seen}
-        numbers = [number for number, channel in enumerate(self._channels) if channel in wanted]
+        if not self._numbers:
+            for number, channel in enumerate(self._channels):
+                self._numbers[channel].append(number)
+        numbers = sorted(chain.from_iterable(self._numbers[channel] for channel in (None, CURSOR, *seen)))
         return Page(
             self.start,
             self.end,

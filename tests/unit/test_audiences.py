@@ -1,6 +1,7 @@
 """Readers of channels: each gets its own, once and in order; what several get is made once; nobody waits for others."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import Place
-from reminder.services import delivery as delivery_module
 from reminder.services import log as log_module
+from reminder.services import pages as pages_module
 from reminder.services.delivery import Reader
 from reminder.services.log import Replay
 from reminder.services.offsets import encode_offset, parse_since
@@ -25,9 +26,9 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_pages(monkeypatch)
 
 
-def opened(**limits: int) -> Services:
+def opened(replay_limit: int = 10_000) -> Services:
     """A server whose log began at BASE."""
-    services = Services(**limits)
+    services = Services(replay_limit=replay_limit)
     services.pass_to(BASE)
     return services
 
@@ -113,14 +114,26 @@ class TestALiveReader:
         assert [reader.reminders for reader in readers] == [[1], [2], [1, 2], []]
 
     def test_of_a_channel_nobody_made_ready_gets_its_own_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Given more kinds of readers than are made ready before the minute
-        monkeypatch.setattr(delivery_module, 'PARTS', 2)
+        # Given more kinds of readers than a page keeps ready
+        monkeypatch.setattr(pages_module, 'ROOM', 0)
+        monkeypatch.setattr(pages_module, 'LEAST_ROOM', 2 * pages_module.PART_BYTES)
         services = opened()
         readers = [services.join(channels=frozenset(name)) for name in 'abcdef']
         for number, name in enumerate('abcdef'):
             services.add(number, time=minute(1), channel=name)
-        # When the minute passes / Then each gets its own
-        services.pass_to(minute(1))
+        made: list[Packets] = []
+        select = Packets.select
+
+        def selected(page: Packets, numbers: Sequence[int]) -> Packets:
+            made.append(select(page, numbers))
+            return made[-1]
+
+        monkeypatch.setattr(Packets, 'select', selected)
+        # When their minute is closed / Then one more is made than is kept, as that is how it is known
+        services.close(minute(1))
+        assert len(made) == 2
+        # When it is published / Then each gets its own all the same
+        services.delivery.publish()
         assert [reader.reminders for reader in readers] == [[number] for number in range(6)]
 
     def test_gives_others_a_turn_while_much_is_made_ready(self) -> None:
@@ -204,9 +217,8 @@ class TestAReaderThatComesBack:
         start = services.log.resume(parse_since(offset(Place.after(BASE))), A)
         # Then what lies too far back is not looked for, and it is told so
         assert start.replay == Replay(services.log.end, 1, False)
-        counted = [args for name, args in calls(services, 'count', A) if name == 'count']
-        assert len(counted) == 1
-        assert len(services.store.database.seen(counted[0][0], services.log.end)) <= 20
+        (asked,) = questions(services, 'count')
+        assert len(services.store.database.seen(asked[0], services.log.end)) <= 20
 
     def test_misses_nothing_of_as_much_as_is_searched(self, monkeypatch: pytest.MonkeyPatch) -> None:
         services = opened(replay_limit=3)
@@ -219,26 +231,31 @@ class TestAReaderThatComesBack:
         assert start.replay == Replay(services.log.end, 2, True)
 
 
-def calls(services: Services, verb: str, channels: frozenset[str]) -> list[tuple[str, tuple[Any, ...]]]:
-    """What the store is asked by that verb while somebody resumes from the begin."""
-    made: list[tuple[str, tuple[Any, ...]]] = []
+def questions(services: Services, verb: str) -> list[tuple[Any, ...]]:
+    """What the store is asked by that verb while somebody resumes for a from the begin."""
+    asked: list[tuple[Any, ...]] = []
     original = getattr(services.store, verb)
-    setattr(services.store, verb, lambda *args: made.append((verb, args)) or original(*args))
-    services.log.resume(parse_since(offset(Place.after(BASE))), channels)
-    return made
+
+    def ask(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return original(*arguments)
+
+    setattr(services.store, verb, ask)
+    services.log.resume(parse_since(offset(Place.after(BASE))), A)
+    return asked
 
 
 class TestAfterARestart:
-    def restarted(self, **limits: int) -> Services:
+    def restarted(self) -> Services:
         """A server that was away while 10 events fell due: for a the first two, then for b."""
         before = opened()
         for number in range(10):
             before.add(number, time=minute(1), channel='a' if number < 2 else 'b')
-        return Services(before.store.database, now=minute(2), **limits)
+        return Services(before.store.database, now=minute(2), replay_limit=3)
 
     def test_each_gets_the_newest_of_its_own(self) -> None:
         # Given a limit that there is more of than that, and clients that connect before and after the log was opened
-        services = self.restarted(replay_limit=3)
+        services = self.restarted()
         early = [services.join(channels=channels) for channels in (A, B, NOBODY)]
         services.pass_to(minute(2))
         late = [services.join(channels=channels) for channels in (A, B, NOBODY)]
@@ -248,7 +265,7 @@ class TestAfterARestart:
 
     def test_who_came_before_the_log_was_open_waits_until_the_store_answers(self) -> None:
         # Given clients that came before, and a store that fails when it is asked what they missed
-        services = self.restarted(replay_limit=3)
+        services = self.restarted()
         readers, gone = [services.join(channels=channels) for channels in (A, B)], services.join(channels=A)
         services.fail('read')
         with pytest.raises(StoreUnavailable):
@@ -261,7 +278,7 @@ class TestAfterARestart:
 
     def test_a_client_that_comes_while_the_log_is_reopened_comes_again(self) -> None:
         # Given a server that is asked what was missed, while its clock turns out to have been wrong
-        services = self.restarted(replay_limit=3)
+        services = self.restarted()
         services.pass_to(minute(2))
 
         def reopen() -> None:
