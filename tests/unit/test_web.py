@@ -12,6 +12,8 @@ from reminder.web import Web
 Answer = tuple[str, dict[str, str], bytes]
 Ask = Callable[..., Answer]
 
+ASYNCAPI = '{"title": "Ü"}'.encode()
+
 
 @pytest.fixture
 def problems() -> dict[str, str]:
@@ -41,7 +43,7 @@ def ask(problems: dict[str, str]) -> Ask:
             'wsgi.multiprocess': False,
             'wsgi.run_once': False,
         }
-        body = validator(Web(lambda: problems))(
+        body = validator(Web(lambda: problems, ASYNCAPI))(
             environ, lambda status, headers, exc=None: answer.extend((status, headers))
         )
         try:
@@ -85,7 +87,12 @@ def test_it_is_not_ready_with_problems_and_says_which(ask: Ask, problems: dict[s
     assert json.loads(body) == {'ready': False, 'database': 'does not answer', 'scheduler': 'does not tick'}
 
 
-@pytest.mark.parametrize('path', ['/', '/healthz', '/readyz', '/nothing'])
+def test_the_document_about_the_protocol_is_handed_out_as_it_is(ask: Ask) -> None:
+    status, headers, body = ask('/asyncapi.json')
+    assert (status, headers['Content-Type'], body) == ('200 OK', 'application/json; charset=utf-8', ASYNCAPI)
+
+
+@pytest.mark.parametrize('path', ['/', '/healthz', '/readyz', '/asyncapi.json', '/nothing'])
 def test_head_has_the_headers_of_get_and_no_body(ask: Ask, path: str) -> None:
     status, headers, body = ask(path)
     assert ask(path, 'HEAD') == (status, headers, b'')
