@@ -116,7 +116,7 @@ class TestALiveReader:
     def test_of_a_channel_nobody_made_ready_gets_its_own_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # Given more kinds of readers than a page keeps ready
         monkeypatch.setattr(pages_module, 'ROOM', 0)
-        monkeypatch.setattr(pages_module, 'LEAST_ROOM', 2 * pages_module.PART_BYTES)
+        monkeypatch.setattr(pages_module, 'LEAST_ROOM', 4_000)
         services = opened()
         readers = [services.join(channels=frozenset(name)) for name in 'abcdef']
         for number, name in enumerate('abcdef'):
