@@ -26,6 +26,8 @@ KEY_LENGTH = 255
 """How many characters a key may have."""
 PAYLOAD_BYTES = 4_096
 """How long the JSON of a payload may be, in UTF-8."""
+PAYLOAD_DEPTH = 32
+"""How deep lists and objects may be nested in a payload."""
 
 _SHOWN_LENGTH = 100
 _TIME = re.compile(r'(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d)', re.ASCII)
@@ -223,17 +225,32 @@ def zone_of(value: object) -> BaseTzInfo:
 
 
 def payload_of(value: object) -> str | None:
-    """Any JSON value as compact text; None for none. Raises InvalidInput where it is too long."""
+    """Any JSON value as compact text; None for none. Raises InvalidInput where it is too long or too deep."""
     if value is None:
         return None
+    if _is_deeper(value, PAYLOAD_DEPTH):
+        raise InvalidInput(f"'payload' is nested more than {PAYLOAD_DEPTH} levels deep")
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(',', ':'))
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
         size = len(text.encode())
     except UnicodeEncodeError:
         raise InvalidInput("'payload' holds half of a surrogate pair, which is not a character") from None
+    except ValueError:  # 1e999 is infinite for Python
+        raise InvalidInput("'payload' holds a number that is too large") from None
     if size > PAYLOAD_BYTES:
         raise InvalidInput(f"'payload' is longer than {PAYLOAD_BYTES} bytes of JSON")
     return text
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    """Whether lists and objects are nested more than so deep. Without recursion, which itself has an end."""
+    level = [value]
+    for _ in range(depth + 1):
+        containers = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        if not containers:
+            return False
+        level = [inner for container in containers for inner in container]
+    return True
 
 
 def _key(value: object) -> str | None:

@@ -195,7 +195,12 @@ class Log:
         entries: list[tuple[Place, str | None, bytes]] = []
         size = 0
         for event in events:
-            packet = self._wire.reminder(event)
+            try:
+                packet = self._wire.reminder(event)
+            except (ValueError, RecursionError) as error:
+                # Other programs may write into the database; it must not keep the others from being delivered.
+                logger.error('the event %s is left out, as it cannot be encoded: %s', event.id, type(error).__name__)
+                continue
             if entries and size + len(packet) > PAGE_BYTES:
                 pages.append(self._page_of(start, entries[-1][0], entries))
                 start, entries, size = entries[-1][0], [], 0

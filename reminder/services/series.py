@@ -69,7 +69,7 @@ class Occurrences:
         # Whoever has closed a minute had made before what is due in it; and of what is there, but not delivered yet, a
         # store may not be able to say more.
         closed = self._store.record().closed
-        events = [_event(plan.before, one) for plan in plans for one in plan.occurrences if one.time > closed]
+        events = [occurrence(plan.before, one) for plan in plans for one in plan.occurrences if one.time > closed]
         for begin in range(0, len(events), ADDED):
             for outcome in self._store.add_all(events[begin : begin + ADDED]):
                 if isinstance(outcome, StoreUnavailable):
@@ -80,7 +80,7 @@ class Occurrences:
             now = None if replaced else self._store.get_series(plan.before.id)
             if now is not None and (now.revision, now.ended) != (plan.before.revision, False):
                 # Others have looked for what was there to be cancelled, before it was.
-                self._take_back([_event(plan.before, one) for one in plan.occurrences])
+                self._take_back([occurrence(plan.before, one) for one in plan.occurrences])
 
     def take_back(self, series: Series, closed: int) -> None:
         """Cancels what is due after `closed` (ms, UTC) and does not belong to the series as it is now.
@@ -88,7 +88,9 @@ class Occurrences:
         Where it has ended that is everything, else what was made before it was changed. What falls due meanwhile stays.
         """
         while events := self._store.occurrences(series.id, closed, PORTION):
-            self._take_back([event for event in events if series.ended or event.id != _id(series, event.time)])
+            self._take_back(
+                [event for event in events if series.ended or event.id != occurrence_id(series, event.time)]
+            )
             closed = events[-1].time
 
     def _take_back(self, events: Sequence[Event]) -> None:
@@ -133,12 +135,13 @@ def _newest(rule: Rule, after: int, minute: int, limit: int) -> tuple[list[Occur
         span *= 2
 
 
-def _event(series: Series, occurrence: Occurrence) -> Event:
+def occurrence(series: Series, at: Occurrence) -> Event:
+    """The event that an occurrence of a series is, on every server."""
     return Event(
-        id=_id(series, occurrence.time),
+        id=occurrence_id(series, at.time),
         name=series.name,
-        time=occurrence.time,
-        local_time=occurrence.local_time,
+        time=at.time,
+        local_time=at.local_time,
         zone=series.zone,
         channel=series.channel,
         payload=series.payload,
@@ -147,6 +150,6 @@ def _event(series: Series, occurrence: Occurrence) -> Event:
     )
 
 
-def _id(series: Series, time: int) -> str:
+def occurrence_id(series: Series, time: int) -> str:
     """The id that the occurrence of a series at `time` (ms, UTC) has on every server."""
     return derived_id('occurrence', series.id, str(series.revision), str(time))

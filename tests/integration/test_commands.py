@@ -12,7 +12,7 @@ import pytest
 
 from reminder import commands
 from reminder.commands import Commands
-from reminder.models.event import MINUTE, iso
+from reminder.models.event import MINUTE, Event, iso, new_id
 from reminder.models.store import Store, open_store
 from reminder.services.delivery import Delivery
 from reminder.services.events import LEAD
@@ -21,7 +21,7 @@ from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
 from reminder.services.series import Occurrences
 from tests import mongodb
-from tests.services import PlainWire
+from tests.services import PlainWire, Recorder
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC, a minute's begin
 MANAGER = Identity(SCOPES, 'manager')
@@ -37,7 +37,7 @@ class Server:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.now = NOW
-        wire = PlainWire()
+        self.wire = wire = PlainWire()
         occurrences = Occurrences(store, 20)
         self.log = Log(store, wire, replay_limit=100, recovery_window=0, prepare=occurrences.make)
         self.delivery = Delivery(self.log, wire, pause=lambda: None, wake=lambda: None)
@@ -82,6 +82,14 @@ class Server:
 def at(minutes: int) -> str:
     """The wall-clock time in UTC so many minutes after NOW."""
     return iso(NOW + minutes * MINUTE)[:16].replace('T', ' ')
+
+
+def nested(depth: int) -> Any:
+    """A list of objects and lists, nested that deep."""
+    value: Any = 'x'
+    for level in range(depth):
+        value = {'a': value} if level % 2 else [value]
+    return value
 
 
 def wanted(minutes: int, **more: Any) -> dict[str, Any]:
@@ -142,6 +150,10 @@ class TestOneEvent:
             ('channel', 7, 'channel='),
             ('payload', 'x' * 4_095, "'payload' is longer than 4096 bytes"),
             ('payload', '\ud800', "'payload'"),
+            ('payload', [float('inf')], "'payload' holds a number that is too large"),
+            ('payload', float('nan'), "'payload'"),
+            ('payload', nested(33), "'payload' is nested more than 32 levels deep"),
+            ('payload', nested(900), "'payload' is nested more than 32 levels deep"),
             ('key', '', "'key'"),
             ('key', 'k' * 256, "'key'"),
             ('key', 7, "'key'"),
@@ -170,6 +182,23 @@ class TestOneEvent:
     )
     def test_one_that_is_not_there_is_not_found(self, server: Server, command: str, id: object, error: str) -> None:
         assert error in server.fail(command, _id=id)
+
+    def test_a_payload_may_be_as_deep_as_is_said(self, server: Server) -> None:
+        event = server.schedule(payload=nested(32))
+        assert event['payload'] == nested(32)
+
+    def test_what_another_program_wrote_keeps_nothing_from_being_delivered(
+        self, server: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.store.add(Event(new_id(NOW), 'odd', NOW + MINUTE, payload='[' * 3_000))
+        server.store.add(Event(new_id(NOW), 'odd', NOW + MINUTE, payload='no JSON'))
+        event = server.schedule(minutes=1)
+        reader = Recorder()
+        server.delivery.join(reader, server.log.begin(NOW))
+        server.wire.reminder = lambda event: json.dumps(event.reminder()).encode()  # type: ignore[method-assign]
+        server.pass_to(NOW + MINUTE)
+        assert [json.loads(packet) for packet in reader.packets if packet.startswith('{')] == [event]
+        assert caplog.text.count('is left out') == 2
 
 
 class TestCancel:
@@ -508,7 +537,7 @@ class TestLists:
         assert pages == [[], [], ['found']]
         server.pass_to(NOW + 6 * MINUTE)
         pages, since = [], iso(NOW)
-        while 'found' not in sum(pages, []):
+        while not pages or pages[-1] != ['found']:
             page = server.ask('getReminders', channel='rare', since=since)
             pages.append([event['name'] for event in page['reminders']])
             since = page['next']
