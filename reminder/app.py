@@ -66,7 +66,9 @@ class Application:
         self._catch_up = CatchUp()
         self._delivery = Delivery(self._log, wire, pause=give_turn, wake=self._catch_up.wake)
         punctuality = Punctuality()
-        commands = Commands(self._store, self._log, self._delivery, occurrences, punctuality, self._clock.now)
+        commands = Commands(
+            self._store, self._log, self._delivery, occurrences, punctuality, self._clock.now, gevent.sleep
+        )
         self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
         self._http = Server(
             self._server.eio,

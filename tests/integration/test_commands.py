@@ -41,7 +41,9 @@ class Server:
         occurrences = Occurrences(store, 20)
         self.log = Log(store, wire, replay_limit=100, recovery_window=0, prepare=occurrences.make)
         self.delivery = Delivery(self.log, wire, pause=lambda: None, wake=lambda: None)
-        self.commands = Commands(store, self.log, self.delivery, occurrences, Punctuality(), lambda: self.now)
+        self.commands = Commands(
+            store, self.log, self.delivery, occurrences, Punctuality(), lambda: self.now, gevent.sleep
+        )
         self.pass_to(NOW)
 
     def pass_to(self, minute: int) -> None:
