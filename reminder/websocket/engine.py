@@ -52,6 +52,7 @@ def _error(kind: str) -> Reply:
     return status, json.dumps({'code': code, 'message': message}).encode()
 
 
+_encode = json.JSONEncoder(separators=(',', ':')).encode  # `dumps` makes an encoder for each call
 _DEFAULT_PORT = re.compile(r':(80|443)$')
 
 
@@ -175,7 +176,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
             'pingTimeout': round(self.ping_timeout * 1000),
             'maxPayload': MAX_POST,
         }
-        return b'0' + json.dumps(handshake, separators=(',', ':')).encode()
+        return b'0' + _encode(handshake).encode()
 
     # -- origins ------------------------------------------------------------------------------------------------
 
