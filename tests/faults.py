@@ -233,13 +233,19 @@ class Pipeline(SocketIO):
         self.pending: set[int] = set()
         self.answers: list[dict[str, Any]] = []
         """What commands were answered, in the order in which the answers came."""
+        self.answered: dict[int, dict[str, Any]] = {}
+        """The same, by the numbers of the commands."""
 
     def schedule(self, name: str, due: int) -> None:
         """Asks for an event at `due` (ms, UTC)."""
+        self.ask(schedule_event(name, wall(due)))
+
+    def ask(self, message: Any) -> int:
+        """Sends a command; returns its number."""
         number = next(self._numbers)
         self.pending.add(number)
-        message = json.dumps(['command', schedule_event(name, wall(due))])
-        self.send(f'42{number}{message}')
+        self.send(f'42{number}{json.dumps(["command", message])}')
+        return number
 
     def read_answers(self, until: int = 0) -> None:
         """Reads answers until no more than `until` are owed."""
@@ -251,8 +257,10 @@ class Pipeline(SocketIO):
         message = self.read_message()
         if message.startswith('43'):
             number, bracket, rest = message[2:].partition('[')
+            (answer,) = json.loads(bracket + rest)
+            self.answers.append(answer)
+            self.answered[int(number)] = answer
             self.pending.remove(int(number))
-            self.answers += json.loads(bracket + rest)
 
     @property
     def acked(self) -> list[Reminder]:
