@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from reminder.commands import MAX_LIMIT
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
-from reminder.services.events import KEY_LENGTH, NAME_LENGTH, PAYLOAD_BYTES
+from reminder.services.events import KEY_LENGTH, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE
 from reminder.specification.examples import BACKUP, BACKUP_DATA, DEPLOY, DEPLOY_DATA, REVIEW, STAND_UP
 
@@ -43,6 +43,10 @@ def _schedule(**changes: Any) -> dict[str, Any]:
 
 def _ask(command: str, **data: Any) -> dict[str, Any]:
     return {'command': command, 'data': data}
+
+
+def _nested(depth: int) -> Any:
+    return [_nested(depth - 1)] if depth > 1 else []
 
 
 _UNKNOWN = '0123456789abcdef01234567'
@@ -98,6 +102,11 @@ FAILURES = (
         'a long payload',
         _schedule(payload='x' * PAYLOAD_BYTES),
         f"'payload' is longer than {PAYLOAD_BYTES} bytes of JSON",
+    ),
+    Failure(
+        'a deep payload',
+        _schedule(payload=_nested(PAYLOAD_DEPTH + 1)),
+        f"'payload' is nested more than {PAYLOAD_DEPTH} levels deep",
     ),
     Failure('a payload that is no Unicode', _schedule(payload=[_HALF]), f"'payload' {_HALF_ERROR}"),
     Failure('a wrong key', _schedule(key=''), f"'key' has to be a text of 1 to {KEY_LENGTH} characters"),
@@ -175,32 +184,34 @@ FAILURES = (
         claims={'channels': ['team/web']},
     ),
 )
-"""What a client is told whose command cannot be done. It is the first that is wrong, in this order."""
+"""Why commands fail by what was sent."""
 
-TROUBLES = (
+OTHER_FAILURES = (
+    ('a payload with a number that no double holds, such as ``1e999``', "'payload' holds a number that is too large"),
+    ('too many clients schedule or change series', "too many want to 'repeat' just now; please try again later"),
     ('the token has expired; the connection ends, too', 'token has expired'),
-    ('others change the same all the time', 'somebody else is changing the same; please try again'),
+    ('others change the same again and again', 'somebody else is changing the same; please try again'),
     (
         'the database does not answer; what was asked for may have been done or not, which a ``key`` makes harmless',
         'the database is unavailable, so this may not have been done; please try again later',
     ),
     ('a mistake in the server, which is in its log', 'internal error'),
 )
-"""What can happen to any command: when, and the `error`."""
+"""What official clients do not send, and what has other reasons than the message: when, and the `error`."""
 
 REFUSALS = (
     Refusal(
-        'a wrong ``since``',
+        '``since`` is none of the three',
         {'since': 'yesterday'},
         "'since' must be an offset, the _id of a reminder, or an ISO 8601 time with its zone",
     ),
     Refusal(
-        'no list of channels, or too many',
+        'there are too many channels, or no list of them',
         {'channels': 'team/web'},
         f"'channels' has to be a list of at most {MAX_CHANNELS} names",
     ),
     Refusal(
-        'a wrong channel',
+        'a channel has another name than channels may have',
         {'channels': ['team web']},
         f"'channels' holds 'team web', which is invalid: {channels._RULE}",
     ),
@@ -208,31 +219,31 @@ REFUSALS = (
 """Why any server refuses a connection."""
 
 TOKEN_REFUSALS = (
-    Refusal('no token', {}, 'token is missing'),
-    Refusal('a token that is none, or that was signed by somebody else', {'token': 'guessed'}, 'token is not valid'),
-    Refusal('one that has expired', {}, 'token has expired', {'exp': 0}),
-    Refusal('one without an expiry', {}, "token has no 'exp'", {'exp': None}),
-    Refusal('one from the future', {}, 'token is not valid yet', {'nbf': 2**33}),
-    Refusal('an instant that is none', {}, "token's 'nbf' has to be a number of seconds since 1970", {'nbf': -1}),
-    Refusal('one for another server', {}, 'token is for another audience', {'aud': 'others'}),
-    Refusal('one that somebody else has made', {}, 'token is from another issuer', {'iss': 'others'}),
+    Refusal('there is none', {}, 'token is missing'),
+    Refusal('it is no token, or somebody else has signed it', {'token': 'guessed'}, 'token is not valid'),
+    Refusal('it has expired', {}, 'token has expired', {'exp': 0}),
+    Refusal('it never expires', {}, "token has no 'exp'", {'exp': None}),
+    Refusal('it is for later, or was made later', {}, 'token is not valid yet', {'nbf': 2**33}),
+    Refusal('an instant is none', {}, "token's 'nbf' has to be a number of seconds since 1970", {'nbf': -1}),
+    Refusal('it is for another server', {}, 'token is for another audience', {'aud': 'others'}),
+    Refusal('somebody else has made it', {}, 'token is from another issuer', {'iss': 'others'}),
     Refusal(
-        'one that allows nothing',
+        'it allows nothing',
         {},
         "token has none of the scopes listen, manage, schedule in its 'scope'",
         {'scope': 'openid'},
     ),
     Refusal(
-        'one whose channels are none',
+        'its channels are none',
         {},
         "token's 'channels' has to be a list of names of channels",
         {'channels': ['team web']},
     ),
     Refusal(
-        'a channel that it does not name',
+        'it does not name a channel that the client asks for',
         {'channels': ['ops']},
         "channel='ops' is not among the channels of your token",
         {'channels': ['team/web']},
     ),
 )
-"""Why a server that asks for tokens refuses one besides, in the order in which it looks."""
+"""Why a server that asks for tokens refuses one besides."""

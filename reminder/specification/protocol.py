@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from reminder.commands import ATTEMPTS, LIMIT, MAX_LIMIT
+from reminder.commands import ATTEMPTS, LIMIT, MAX_LIMIT, SEARCHED
 from reminder.config import Config
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
-from reminder.services.events import KEY_LENGTH, LEAD, NAME_LENGTH, PAYLOAD_BYTES
+from reminder.services.events import KEY_LENGTH, LEAD, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
 from reminder.services.expansion import REACH
+from reminder.services.gate import WAITING
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES
 from reminder.services.log import CURSOR_EVERY, SEARCH
 from reminder.services.rrule import COUNT, INTERVAL
@@ -66,16 +67,17 @@ COMMANDS = (
         'What is known of an event or a series. Who may not listen or manage knows only of what they have scheduled.',
         SCOPES,
         schemas.ONE,
-        schemas.EVENT_WITH_STATE_OR_SERIES,
+        schemas.EVENT_OR_SERIES,
     ),
     Command(
         'updateEvent',
         'Changes what is given of a pending event, or of a series from now on, and nothing else; the ``_id`` stays. '
+        '``time`` alone is in the zone that it has, and ``timeZone`` alone gives its time another meaning. '
         'Changing what others have scheduled takes the scope ``manage``. An occurrence of a series can be changed like '
         'any event, until the series is changed.',
         frozenset({SCHEDULE, MANAGE}),
         schemas.UPDATE,
-        schemas.EVENT_WITH_STATE_OR_SERIES,
+        schemas.EVENT_OR_SERIES,
     ),
     Command(
         'listEvents',
@@ -97,7 +99,7 @@ COMMANDS = (
         'Cancelling what others have scheduled takes the scope ``manage``.',
         frozenset({SCHEDULE, MANAGE}),
         schemas.ONE,
-        schemas.EVENT_WITH_STATE_OR_SERIES,
+        schemas.EVENT_OR_SERIES,
     ),
     Command(
         'getReminders',
@@ -127,7 +129,7 @@ EVENTS = (
         'The place in the log up to which the client has got everything: an offset, which any server on the same '
         'database takes as ``since``. Sent after connecting, after the reminders of a minute, and after every '
         f'{CURSOR_EVERY} within them.',
-        schemas.text('an offset, opaque and without secrets', pattern=schemas.OFFSET),
+        schemas.text('opaque, without secrets', pattern=schemas.OFFSET),
     ),
     Event(
         'replayed',
@@ -149,14 +151,20 @@ def _number(value: float, unit: str) -> str:
 LIMITS = (
     Limit('``eventName``', _number(NAME_LENGTH, 'characters'), 'failure'),
     Limit('a channel', f'``{channels._NAME.pattern}``', 'failure; refused where a client connects'),
-    Limit('``payload``', _number(PAYLOAD_BYTES, 'bytes of JSON in UTF-8'), 'failure'),
+    Limit('``payload``', f'{_number(PAYLOAD_BYTES, "bytes of JSON in UTF-8")}, {PAYLOAD_DEPTH} levels deep', 'failure'),
     Limit('``key``', _number(KEY_LENGTH, 'characters'), 'failure'),
     Limit('``repeat``', _number(RULE_LENGTH, 'characters'), 'failure'),
     Limit('``COUNT`` in ``repeat``', _number(COUNT, ''), 'failure'),
     Limit('``INTERVAL`` in ``repeat``', _number(INTERVAL, ''), 'failure'),
     Limit('the next time that ``repeat`` names', _number(REACH, 'years ahead'), 'failure, or the series is over'),
+    Limit('series that wait to be scheduled or changed', _number(WAITING, ''), 'failure'),
     Limit('a minute is closed', f'{LEAD / 1000:g} s before it begins', 'failure: ``should be in future``'),
     Limit('``limit``', f'{_number(MAX_LIMIT, "")}; {LIMIT} unless given', 'failure'),
+    Limit(
+        'entries that a list for some channels looks through',
+        _number(SEARCHED, ''),
+        'fewer are answered, with ``next``',
+    ),
     Limit('tries of a change that others get in the way of', _number(ATTEMPTS, ''), 'failure'),
     Limit('``channels`` of a client', _number(MAX_CHANNELS, 'names'), 'refused'),
     Limit('``token``', _number(MAX_TOKEN, 'characters'), 'refused'),

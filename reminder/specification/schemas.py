@@ -49,22 +49,22 @@ WALL_CLOCK = '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$'
 
 _id = text('what the event or series is known by', minLength=1)
 _name = text('what people are to be reminded of', minLength=1, maxLength=NAME_LENGTH)
-_time = text('when, as the clocks in ``timeZone`` show it: ``YYYY-MM-DD HH:mm``', pattern=WALL_CLOCK)
+_time = text('when, as the clocks in ``timeZone`` show it', pattern=WALL_CLOCK)
 _zone = text('an IANA time zone, in any letter case; ``getAllTimeZones`` names them')
 _repeat = text('an RRULE (RFC 5545), such as ``FREQ=DAILY``: makes it a series', minLength=1, maxLength=RULE_LENGTH)
 _channel = text('whom it is for: those who connected with that channel. Without one, everybody', pattern=_CHANNEL_NAME)
-_payload: Schema = {'description': f'any JSON, up to {PAYLOAD_BYTES} bytes in UTF-8, that comes with the reminder'}
+_payload: Schema = {'description': f'up to {PAYLOAD_BYTES:,} bytes in UTF-8, which come with the reminder'}
 _key = text(
     'the same key with the same data gives the same event, however often it is asked for',
     minLength=1,
     maxLength=KEY_LENGTH,
 )
-_from = text('those that are due at this ISO 8601 time with its zone, or later', format='date-time')
-_to = text('those that are due up to this ISO 8601 time with its zone', format='date-time')
+_from = text('those that are due then or later', format='date-time')
+_to = text('those that are due then or earlier', format='date-time')
 _only = text('those of this channel and those for everybody; else those of all channels', pattern=_CHANNEL_NAME)
 _limit: Schema = {
     'type': 'integer',
-    'description': 'how many at most',
+    'description': 'how many at most; there may be fewer though more lie behind',
     'minimum': 1,
     'maximum': MAX_LIMIT,
     'default': LIMIT,
@@ -76,10 +76,10 @@ _since = text('an offset, the ``_id`` of a reminder, or an ISO 8601 time with it
 
 ONE = fields('_id', _id=_id)
 SCHEDULE = fields(
-    'eventName timeZone time',
+    'eventName time timeZone',
     eventName=_name,
-    timeZone=_zone,
     time=_time,
+    timeZone=_zone,
     repeat=optional(_repeat),
     channel=optional(_channel),
     payload=_payload,
@@ -89,8 +89,8 @@ UPDATE = fields(
     '_id',
     _id=_id,
     eventName=_name,
-    timeZone=_zone,
     time=_time,
+    timeZone=_zone,
     repeat={**_repeat, 'description': 'the new rule; of series only'},
     channel=optional({**_channel, 'description': 'the new channel; null for everybody'}),
     payload={'description': 'the new payload; null for none'},
@@ -125,7 +125,7 @@ CONNECT = fields(
 
 _reminder = {
     'name': text('the ``eventName``'),
-    'time': text('the instant that it is due', pattern=INSTANT),
+    'time': text('when it is due', pattern=INSTANT),
     '_id': text('what it is known by', pattern=ID),
 }
 _extras: dict[str, Schema] = {
@@ -139,7 +139,7 @@ _wall_clock = {
 }
 _state = {
     'state': text(
-        '``due`` means that its minute is closed, and nothing can change it any more',
+        'in answers about one event; ``due`` means that its minute is closed, and nothing can change it any more',
         enum=['pending', 'due', 'delivered', 'cancelled'],
     )
 }
@@ -148,29 +148,27 @@ _reminder_ref = {'$ref': '#/components/schemas/Reminder'}
 
 SCHEMAS: dict[str, Schema] = {
     'Reminder': fields('name time _id', **_reminder, **_extras, **_of_series),
-    'Event': fields('name time _id', **_reminder, **_extras, **_of_series, **_wall_clock),
-    'EventWithState': fields('name time _id state', **_reminder, **_extras, **_of_series, **_wall_clock, **_state),
-    'ReminderWithState': fields('name time _id state', **_reminder, **_extras, **_of_series, **_state),
+    'Event': fields('name time _id', **_reminder, **_extras, **_of_series, **_wall_clock, **_state),
     'Series': fields(
         'name time _id repeat localTime timeZone occurrences',
         name=_reminder['name'],
-        time=optional(text('the instant of the next occurrence; null where none comes any more', pattern=INSTANT)),
+        time=optional(text('the next occurrence; null where none comes any more', pattern=INSTANT)),
         _id=_reminder['_id'],
-        repeat=text('the rule'),
+        repeat=text('its rule'),
         localTime=text('when it begins, by the clocks of its zone', pattern=WALL_CLOCK),
         timeZone=_wall_clock['timeZone'],
-        occurrences=items(f'the next ones, at most {SHOWN}', {'type': 'string', 'pattern': INSTANT}, maxItems=SHOWN),
+        occurrences=items('the next ones', {'type': 'string', 'pattern': INSTANT}, maxItems=SHOWN),
         **_extras,
     ),
 }
 """Objects that several answers have in common."""
 
-EVENT_WITH_STATE_OR_SERIES: Schema = {
+EVENT_OR_SERIES: Schema = {
     'description': 'the event with its ``state``, or the series',
-    'anyOf': [{'$ref': '#/components/schemas/EventWithState'}, {'$ref': '#/components/schemas/Series'}],
+    'anyOf': [{'$ref': '#/components/schemas/Event'}, {'$ref': '#/components/schemas/Series'}],
 }
 REMINDER_OR_SERIES: Schema = {
-    'description': 'what its reminder will be; of a series, the series',
+    'description': 'what the reminder will be, or the series',
     'anyOf': [_reminder_ref, {'$ref': '#/components/schemas/Series'}],
 }
 TIME_ZONES = items('the names of all time zones', {'type': 'string'})
@@ -187,7 +185,7 @@ SERIES_LIST = fields(
 REMINDERS = fields(
     'reminders next complete',
     reminders=items('delivered ones, in order of time', _reminder_ref, maxItems=MAX_LIMIT),
-    next=text('an offset: to be given as ``since`` for those behind these', pattern=OFFSET),
+    next=text('to be given as ``since`` for those behind these', pattern=OFFSET),
     complete={'type': 'boolean', 'description': 'whether nothing is missing behind ``since``'},
 )
 
@@ -213,9 +211,6 @@ STATUS_RESPONSE = fields(
         median=optional(_count('how late (ms) half of them were at most')),
         worst=optional(_count('how late (ms) the latest was')),
     ),
-    next=optional({**named('Reminder', 'what is due next; only for the scopes ``listen`` and ``manage``')}),
-    event={
-        'description': 'the event with its ``state``, or the series',
-        'anyOf': [{'$ref': '#/components/schemas/ReminderWithState'}, {'$ref': '#/components/schemas/Series'}],
-    },
+    next=optional(named('Reminder', 'what is due next; only for the scopes ``listen`` and ``manage``')),
+    event=EVENT_OR_SERIES,
 )
