@@ -24,11 +24,14 @@ examples:
   event-reminder listen --url https://reminders.example.com
   event-reminder timezones america/
   event-reminder status
+  event-reminder export events.ics
+  event-reminder import holidays.ics --dry-run
   event-reminder token --scope listen --expires 30d
 """
 CLIENT_NOTE = 'Results go to standard output; notices, warnings and failures to standard error.'
 
 LIST_NOTE = 'As a table on a terminal, else (or with --json) one JSON value a line; notices go to standard error.'
+FORMATS = ('jsonl', 'ics')
 TIME_NOTE = "as '2030-01-31 09:30' in this machine's zone, 2030-01-31T08:30Z, or 90m (s, m, h, d) from now"
 
 
@@ -172,6 +175,33 @@ def parser() -> argparse.ArgumentParser:
         epilog='example: event-reminder status 6560f3c2a1b2c3d4e5f60718',
     )
     status.add_argument('id', nargs='?', metavar='ID', help="an event's _id")
+
+    export = commands.add_parser(
+        'export',
+        help='write what is pending to a file',
+        description='Writes the series and the pending events of the database that "serve" would use, and none of it '
+        'changes; servers may run meanwhile. JSON lines hold all that is kept of them, iCalendar what other programs '
+        'can read.',
+        epilog='example: event-reminder export | DATABASE_URL=mongodb://db/event-reminder event-reminder import -',
+    )
+    export.add_argument('file', nargs='?', type=Path, default=Path('-'), metavar='FILE|-', help='(default: -)')
+    export.add_argument('--format', choices=FORMATS, help="(default: as FILE's name ends, else jsonl)")
+    export.add_argument('--all', action='store_true', help='also what was delivered')
+
+    incoming = commands.add_parser(
+        'import',
+        help='read events from a file',
+        description='Keeps the events and series of a file in the database that "serve" would use; servers may run '
+        'meanwhile. What is there already stays as it is, so the same can be imported again. What cannot be read or '
+        'kept is named, and the exit code is 1 then.',
+        epilog='example: event-reminder import holidays.ics --zone Europe/Berlin',
+    )
+    incoming.add_argument('file', type=Path, metavar='FILE|-')
+    incoming.add_argument('--format', choices=FORMATS, help='(default: as it begins)')
+    incoming.add_argument(
+        '--zone', metavar='ZONE', help="of a calendar's days and times that name none (default: this machine's)"
+    )
+    incoming.add_argument('--dry-run', action='store_true', help='only count what would be kept')
 
     token = commands.add_parser(
         'token',

@@ -106,6 +106,18 @@ def _status(options: argparse.Namespace) -> None:
     client.status(_server(options), Output(options.json), options.id)
 
 
+def _export(options: argparse.Namespace) -> None:
+    from reminder import transfer
+
+    transfer.export_events(options.file, options.format, options.all)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from reminder import transfer
+
+    transfer.import_events(options.file, options.format, options.zone, options.dry_run)
+
+
 def _token(options: argparse.Namespace) -> None:
     from reminder import issuer
 
@@ -133,6 +145,8 @@ _RUN = {
     'update': _update,
     'history': _history,
     'status': _status,
+    'export': _export,
+    'import': _import,
     'token': _token,
 }
 

@@ -3,9 +3,12 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
+
+import pytz
 
 Reminder = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Reminder], str]]
@@ -62,6 +65,13 @@ def local(moment: Any) -> str:
         return printable(moment)
 
 
+def local_zone(environ: Mapping[str, str], localtime: str = '/etc/localtime') -> str:
+    """The IANA name of this machine's time zone, by TZ or else by the link `localtime`; 'UTC' where it has none."""
+    source = environ.get('TZ') or os.path.realpath(localtime)
+    name = source.removeprefix(':').rpartition('zoneinfo/')[2]
+    return name if name in pytz.all_timezones_set else 'UTC'
+
+
 def relative(moment: Any, now: datetime) -> str:
     """How far an ISO time of the server is from `now`, for people: 'in 5 min', '2 h ago'; '' for what is no time."""
     try:
@@ -77,6 +87,25 @@ def when(moment: Any) -> str:
     """An ISO time of the server in this machine's zone, and how far it is from now."""
     distance = relative(moment, datetime.now(UTC))
     return f'{local(moment)} ({distance})' if distance else local(moment)
+
+
+@contextmanager
+def progress(
+    text: str, total: Callable[[], int | None], output: TextIO | None = None
+) -> Iterator[Callable[[int], object]]:
+    """Shows on standard error, where a person looks at it, how far something is: what it gives is told each step.
+
+    `total`, where it is known, is what the steps come to. Nothing is shown where `output` is a terminal, too.
+    """
+    if not sys.stderr.isatty() or (output is not None and output.isatty()):
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total())
+        yield lambda step: bar.advance(task, step)
 
 
 def _print_table(rows: list[list[str]], titles: list[str]) -> None:

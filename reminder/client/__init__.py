@@ -11,7 +11,7 @@ import pytz
 from reminder.client.connection import Place, Server, connected
 from reminder.client.events import cancel, history, list_events, list_series, update
 from reminder.errors import ConfigError, ReminderError
-from reminder.terminal import Output, line, local, printable
+from reminder.terminal import Output, line, local, local_zone, printable
 
 __all__ = [
     'Output',
@@ -133,10 +133,3 @@ def next_minute(now: datetime, zone: str) -> tuple[str, str]:
     except pytz.AmbiguousTimeError:
         wall, zone = minute.replace(tzinfo=None), 'UTC'
     return f'{wall:%Y-%m-%d %H:%M}', zone
-
-
-def local_zone(environ: Mapping[str, str], localtime: str = '/etc/localtime') -> str:
-    """The IANA name of this machine's time zone, by TZ or else by the link `localtime`; 'UTC' where it has none."""
-    source = environ.get('TZ') or os.path.realpath(localtime)
-    name = source.removeprefix(':').rpartition('zoneinfo/')[2]
-    return name if name in pytz.all_timezones_set else 'UTC'

@@ -8,10 +8,10 @@ import pytest
 
 from reminder import client
 from reminder.cli import main
-from reminder.client import local_zone, next_minute
+from reminder.client import next_minute
 from reminder.client.events import moment
 from reminder.errors import ConfigError
-from reminder.terminal import Output, printable, relative
+from reminder.terminal import Output, local_zone, printable, relative
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_history_reckons_backwards() -> None:
 
 @pytest.mark.parametrize(
     'command',
-    'serve timezones schedule listen list cancel update history status token'.split(),
+    'serve timezones schedule listen list cancel update history status export import token'.split(),
 )
 def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (['--help'], [command, '--help']):

@@ -1,0 +1,156 @@
+"""The commands `event-reminder export` and `import`: events and series between a database and files.
+
+Both work on the database itself, which is the one that `serve` would use; servers may run on it meanwhile. What is
+imported stands under the same fence as what is scheduled: it is in time, or it is past.
+"""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, TextIO
+
+from pytz.tzinfo import BaseTzInfo
+
+from reminder.config import Config
+from reminder.errors import ConfigError, InvalidInput, ReminderError
+from reminder.models.event import Event, Series
+from reminder.models.store import Store, open_store
+from reminder.services import timezones
+from reminder.settings import read_settings
+from reminder.terminal import local_zone, printable, progress
+from reminder.transfer import calendar
+from reminder.transfer.calendar import Part
+from reminder.transfer.lines import from_line, to_line
+from reminder.transfer.source import Source
+from reminder.transfer.target import Found, Repeated, Target
+
+STANDARD = Path('-')
+"""In place of a file: standard output or input."""
+
+
+class Incomplete(ReminderError):
+    """Some of a file could not be imported; the rest was."""
+
+
+def export_events(file: Path, form: str | None, with_past: bool) -> None:
+    """Writes what is pending, or all there is, to `file`; without `form` as the file's name says."""
+    form = form or ('ics' if file.suffix.lower() in ('.ics', '.ical') else 'jsonl')
+    with _store(Config.from_env(read_settings()), must_exist=True) as store, _opened(file, 'w') as out:
+        source = Source(store, with_past)
+        parts = calendar.export(source, datetime.now(UTC)) if form == 'ics' else _lines(source)
+        with progress('exporting', source.count, out) as advance:
+            for part in parts:
+                out.write(part.text)
+                advance(part.events)
+
+
+def import_events(file: Path, form: str | None, zone: str | None, dry_run: bool) -> None:
+    """Keeps what is in `file`, tells what cannot be, and how much it was; without `form` as its first line says.
+
+    `zone` is that of times in calendars that name none, else this machine's. Raises Incomplete where some was skipped.
+    """
+    default = timezones.find(zone or local_zone(os.environ))
+    if default is None:
+        raise ConfigError(f'--zone {zone!r} is no time zone')
+    config = Config.from_env(read_settings())
+    with _opened(file, 'r') as source, _store(config, must_exist=dry_run) as store:
+        target = Target(store, config.replay_limit, _now, dry_run)
+        with progress('importing', lambda: _size(file)) as advance, warnings.catch_warnings(action='ignore'):
+            for where, what in _found(_counted(source, advance), form, default):
+                try:
+                    if isinstance(what, InvalidInput):
+                        raise what
+                    target.keep(what)
+                except InvalidInput as error:
+                    target.counts.skipped += 1
+                    print(printable(f'{where}: {error}'), file=sys.stderr)
+            target.flush()
+    counts = target.counts
+    told = f'{counts.imported} imported, {counts.present} present, {counts.past} past, {counts.skipped} skipped'
+    print(f'{told} (a dry run: nothing was kept)' if dry_run else told)
+    if counts.skipped:
+        raise Incomplete(f'{counts.skipped} could not be imported')
+
+
+def _lines(source: Source) -> Iterator[Part]:
+    """What is in `source` as JSON lines."""
+    told = set()
+    for series in source.series():
+        told.add(series.id)
+        yield _part(series)
+        yield from (_part(event) for event, _ in source.cancelled(series))
+    for event in source.events():
+        if event.series is not None and event.series not in told:
+            told.add(event.series)
+            ended = source.ended(event.series)
+            if ended is not None:
+                yield _part(ended)
+        yield _part(event, 1)
+
+
+def _part(entry: Event | Series, events: int = 0) -> Part:
+    return Part(f'{to_line(entry)}\n', events)
+
+
+def _found(lines: Iterator[str], form: str | None, default: BaseTzInfo) -> Iterator[Found]:
+    """The entries of a file."""
+    first = next(lines, '').lstrip('\ufeff')
+    lines = chain([first], lines)
+    if form == 'ics' or (form is None and first.upper().startswith('BEGIN:')):
+        return calendar.read(lines, default, _now())
+    return (Found(f'line {number}', _entry(line)) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _entry(line: str) -> Event | Repeated | InvalidInput:
+    try:
+        entry = from_line(line)
+    except InvalidInput as error:
+        return error
+    return entry if isinstance(entry, Event) else Repeated(entry)
+
+
+def _counted(source: TextIO, advance: Callable[[int], object]) -> Iterator[str]:
+    for line in source:
+        advance(len(line))
+        yield line
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def _store(config: Config, must_exist: bool) -> Iterator[Store]:
+    path = config.database_url.removeprefix('sqlite:///')
+    if must_exist and path != config.database_url and not Path(path).exists():
+        raise ConfigError(f'there is no database {path} (DATABASE_URL says which)')
+    with closing(open_store(config.database_url, lambda function, *arguments: function(*arguments))) as store:
+        store.open(_now())
+        yield store
+
+
+@contextmanager
+def _opened(file: Path, mode: str) -> Iterator[Any]:
+    """The file, or what stands for it; in UTF-8, what is not so being found where it is read as something."""
+    if file == STANDARD:
+        stream: Any = sys.stdout if mode == 'w' else sys.stdin
+        stream.reconfigure(encoding='utf-8', errors='surrogateescape', newline='')
+        yield stream
+        stream.flush()
+        return
+    try:
+        opened = file.open(mode, encoding='utf-8', errors='surrogateescape', newline='')
+    except OSError as error:
+        raise ReminderError(f'{file} cannot be opened: {error.strerror}') from error
+    with opened:
+        yield opened
+
+
+def _size(file: Path) -> int | None:
+    return None if file == STANDARD else file.stat().st_size
