@@ -64,7 +64,6 @@ def commands(store: Any) -> Commands:
         Punctuality(),
         lambda: NOW,
         lambda seconds: None,
-        lambda seconds: None,
     )
 
 
