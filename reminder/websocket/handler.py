@@ -82,12 +82,15 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     def _look_in(self, seconds: float) -> None:
         self._looked_at = time.monotonic() + seconds
         # By a weak reference, as a deadline cannot be cancelled and would keep what has long ended.
-        self.server.engine.deadlines.after(seconds, _look_at, weakref.ref(self))
+        self.server.engine.deadlines.after(seconds, _look_at, weakref.ref(self), self._looked_at)
 
-    def look(self) -> None:
-        """Ends the connection if it is late; else sees to it that it is looked at again when it may be."""
+    def look(self, at: float) -> None:
+        """Ends the connection if it is late; else sees to it that it is looked at again when it may be.
+
+        Does nothing where another look was set since for an earlier moment than `at`.
+        """
         sock = getattr(self, 'socket', None)  # pywsgi takes the attribute away at the end
-        if sock is None:
+        if sock is None or at != self._looked_at:
             return
         if self._until <= time.monotonic():
             with suppress(OSError):
@@ -188,10 +191,10 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         self._send_error_response_if_possible(500)
 
 
-def _look_at(reference: 'weakref.ref[Handler]') -> None:
+def _look_at(reference: 'weakref.ref[Handler]', at: float) -> None:
     handler = reference()
     if handler is not None:
-        handler.look()
+        handler.look(at)
 
 
 class Headers:

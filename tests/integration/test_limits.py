@@ -128,6 +128,22 @@ class TestTime:
             wait_for(lambda: len(host.http.pool))
             wait_for(lambda: not len(host.http.pool))
 
+    def test_looks_at_a_connection_do_not_become_more(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, seconds in (('SILENCE', LIMIT / 8), ('TRANSFER', LIMIT / 4), ('IDLE', LIMIT)):
+            monkeypatch.setattr(handler, name, seconds)
+        host = start()
+        looks: list[float] = []
+        original = handler.Handler.look
+        monkeypatch.setattr(handler.Handler, 'look', lambda self, at: looks.append(at) or original(self, at))
+        with closing(Raw(host)) as raw:
+            for _ in range(24):
+                raw.send(HEAD + b'\r\n')
+                raw.answer()
+                gevent.sleep(LIMIT / 6)
+            before = len(looks)
+            gevent.sleep(LIMIT / 2)
+        assert len(looks) - before <= 5
+
     def test_a_poll_waits_for_as_long_as_it_may(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ('SILENCE', 'TRANSFER', 'IDLE'):
             monkeypatch.setattr(handler, name, LIMIT)
