@@ -36,10 +36,12 @@ CONNECTING = """\
 A client may give an object as ``auth``:"""
 OPENINGS = """\
 Who gives ``since``, or ``pid`` and ``offset``, first gets what was missed, then ``replayed``, then what is new. With \
-``pid`` and ``offset``, the same ``pid`` in the answer means that nothing is missing. Three clients that connect at \
-08:50; below the ``auth`` of each, the events that it gets then (of several ``cursor``, the last one):"""
+``pid`` and ``offset``, which count before ``since``, the same ``pid`` in the answer means that nothing is missing. \
+Three clients that connect at 08:50; below the ``auth`` of each, the events that it gets then (of several ``cursor``, \
+the last one):"""
 REFUSALS_HEAD = """\
-A connection that is refused gets ``connect_error`` with one of these messages, and may try again:"""
+A connection that is refused gets ``connect_error`` with one of these messages, and may try again; one to another \
+namespace, ``Invalid namespace``:"""
 TOKEN_REFUSALS_HEAD = """\
 A server that asks for tokens looks at the token first, and at the channels that it names:"""
 COMMANDS_HEAD = """\

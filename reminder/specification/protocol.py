@@ -134,7 +134,7 @@ EVENTS = (
     Event(
         'replayed',
         'Who has said where they left off has got what they missed. ``complete`` is false where there was more than '
-        'is replayed, or where it is not known any more.',
+        'is replayed, and where the log does not reach back as far, or does not know that place.',
         schemas.fields(
             'count complete',
             count={'type': 'integer', 'minimum': 0, 'description': 'how many reminders were sent'},

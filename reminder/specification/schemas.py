@@ -61,7 +61,7 @@ _key = text(
 )
 _from = text('those that are due then or later', format='date-time')
 _to = text('those that are due then or earlier', format='date-time')
-_only = text('those of this channel and those for everybody; else those of all channels', pattern=_CHANNEL_NAME)
+_only = text('those of this channel and those for everybody; else all that the client may see', pattern=_CHANNEL_NAME)
 _limit: Schema = {
     'type': 'integer',
     'description': 'how many at most; there may be fewer though more lie behind',

@@ -204,6 +204,11 @@ def test_connections_are_refused_as_shown(asking: ClockedServer, connect: Client
         assert client.wait_for('connect_error')['message'] == shown.error
 
 
+def test_other_namespaces_are_refused_as_said(asking: ClockedServer, connect: Clients) -> None:
+    client = connect(f'{asking.url}/other', 'js-4.8', wait=False, auth={'token': token(asking.now())})
+    assert client.wait_for('connect_error')['message'] == 'Invalid namespace'
+
+
 def test_commands_that_a_token_does_not_allow_fail_as_shown(asking: ClockedServer, connect: Clients) -> None:
     ids, scheduled = Ids(), BEFORE[1]
     manager = connect(asking.url, 'python', auth={'token': token(asking.now())})

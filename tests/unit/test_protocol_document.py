@@ -1,6 +1,7 @@
 """The reference is up to date and complete: its file, its commands and scopes, its fields, and its failures."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from reminder.services.identity import EVERYBODY, SCOPES, Identity
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
 from reminder.services.series import Occurrences
-from reminder.specification import schemas
+from reminder.specification import asyncapi, schemas
 from reminder.specification.examples import EXCHANGES, STAND_UP
 from reminder.specification.failures import FAILURES, OTHER_FAILURES, REFUSALS, TOKEN_REFUSALS
 from reminder.specification.protocol import COMMANDS
@@ -32,6 +33,16 @@ ERRORS = [shown.error for shown in (*FAILURES, *REFUSALS, *TOKEN_REFUSALS)] + [e
 
 def test_the_file_is_up_to_date() -> None:
     assert FILE.read_text() == render(), 'stale: run scripts/protocol.py'
+
+
+def test_the_asyncapi_document_shows_examples_of_all_that_clients_emit_and_get() -> None:
+    document = json.loads(asyncapi.document())
+    shown = {name: message.get('examples', []) for name, message in document['components']['messages'].items()}
+    assert {name for name, examples in shown.items() if not examples} == {'connected', 'connect_error'}
+    for name, examples in shown.items():
+        validator = jsonschema.Draft7Validator(document | {'$ref': f'#/components/messages/{name}/payload'})
+        for example in examples:
+            validator.validate(example['payload'])
 
 
 # -- commands -----------------------------------------------------------------------------------------------------
