@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Lists a million pending events of a server on SQLite page by page, and says what that costs.
+
+Each page is asked for as clients do, and timed until the answer has arrived. The server's memory is what the kernel
+says that it holds (RSS). It takes some minutes, of which most go into making the events.
+"""
+
+import argparse
+import json
+import sqlite3
+import statistics
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.faults import ClockedServer
+from tests.server import MINUTE
+from tests.wire import SocketIO
+
+CLOCK = '2026-03-01 10:00:05'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--events', type=int, default=1_000_000)
+    parser.add_argument('--limit', type=int, default=100, help='events of a page')
+    parser.add_argument('--channel', help='list those of this channel; events have none')
+    options = parser.parse_args()
+    with TemporaryDirectory(prefix='listing-') as folder:
+        server = ClockedServer(Path(folder), CLOCK, COMMAND_RATE_LIMIT='0')
+        server.start().terminate()  # makes the tables
+        fill(Path(folder) / 'events.db', server.now(), options.events)
+        with server.start(), closing(SocketIO(server.url)) as client:
+            show(server, client, options)
+
+
+def fill(path: Path, now: int, count: int) -> None:
+    """Puts events into a store's file, a hundred of each minute from the next but nine on."""
+    begin = (now // MINUTE + 10) * MINUTE
+    rows = ((begin + number // 100 * MINUTE, f'{number:024x}', f'event {number}') for number in range(count))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executemany('INSERT INTO events (time, id, name) VALUES (?, ?, ?)', rows)
+
+
+def show(server: ClockedServer, client: SocketIO, options: argparse.Namespace) -> None:
+    seconds: list[float] = []
+    memory = [server.memory()]
+    listed, last, following = 0, ('', ''), None
+    while following is not None or not seconds:
+        data = {'limit': options.limit, 'after': following, 'channel': options.channel}
+        begin = time.perf_counter()
+        answer = ask(client, 'listEvents', data)
+        seconds.append(time.perf_counter() - begin)
+        response = json.loads(answer)[0]['response']
+        for event in response['events']:
+            assert last < (event['time'], event['_id']), (last, event)
+            last = event['time'], event['_id']
+        listed, following = listed + len(response['events']), response['next']
+        memory.append(server.memory())
+    assert listed == options.events, listed
+    millis = sorted(1000 * one for one in seconds)
+    late = sum(one > 10 for one in millis)
+    print(f'{listed} events in {len(seconds)} pages of {options.limit}, in order, none missing')
+    print(f'a page: median {statistics.median(millis):.2f} ms, 99% {millis[len(millis) * 99 // 100]:.2f} ms, ', end='')
+    print(f'worst {millis[-1]:.2f} ms; {late} took longer than 10 ms')
+    print(
+        f'memory: {memory[0] / 2**20:.1f} MiB before, {max(memory) / 2**20:.1f} at most, {memory[-1] / 2**20:.1f} after'
+    )
+
+
+def ask(client: SocketIO, command: str, data: dict[str, Any]) -> str:
+    """The arguments of the answer, as JSON."""
+    client.send('421' + json.dumps(['command', {'command': command, 'data': data}]))
+    while not (message := client.read_message()).startswith('431'):
+        continue
+    return message.removeprefix('431')
+
+
+if __name__ == '__main__':
+    main()
