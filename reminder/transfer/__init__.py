@@ -7,7 +7,6 @@ imported stands under the same fence as what is scheduled: it is in time, or it 
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -61,7 +60,7 @@ def import_events(file: Path, form: str | None, zone: str | None, dry_run: bool)
     config = Config.from_env(read_settings())
     with _opened(file, 'r') as source, _store(config, must_exist=dry_run) as store:
         target = Target(store, config.replay_limit, _now, dry_run)
-        with progress('importing', lambda: _size(file)) as advance, warnings.catch_warnings(action='ignore'):
+        with progress('importing', lambda: _size(file)) as advance:
             for where, what in _found(_counted(source, advance), form, default):
                 try:
                     if isinstance(what, InvalidInput):

@@ -94,7 +94,7 @@ class _Writer:
         vevent.add('SUMMARY', what.name)
         for name, text in ((CHANNEL, what.channel), (PAYLOAD, what.payload)):
             if text is not None:
-                vevent.add(name, text)
+                vevent.add(name, text, parameters={'VALUE': 'TEXT'})  # else it would not be escaped
         alarm = Alarm()
         alarm.add('ACTION', 'DISPLAY')
         alarm.add('DESCRIPTION', what.name)
@@ -143,7 +143,8 @@ def read(lines: Iterable[str], default: BaseTzInfo, now: int) -> Iterator[Found]
         if block.kind == 'VTIMEZONE':
             _learn(zones, block.text)
             continue
-        where = f'line {block.line} ({_uid(block.text)})'
+        uid = _uid(block.text)
+        where = f'line {block.line} ({uid})' if uid else f'line {block.line}'
         try:
             entry = parse(block.text, zones)
             if entry.recurs_at is not None:
@@ -153,8 +154,8 @@ def read(lines: Iterable[str], default: BaseTzInfo, now: int) -> Iterator[Found]
             elif not entry.is_cancelled:
                 for event in single(entry):
                     yield Found(where, event)
-        except InvalidInput as error:
-            yield Found(where, error)
+        except (InvalidInput, OverflowError) as error:
+            yield Found(where, _fault(error))
     for one in waiting.values():
         yield from _repeated(one, zones, now)
 
@@ -168,14 +169,18 @@ def _repeated(waiting: _Waiting, zones: Zones, now: int) -> Iterator[Found]:
             if not entry.is_cancelled:
                 for found in repeated(entry, changes, zones, now):
                     yield Found(where, found)
-        except InvalidInput as error:
-            yield Found(where, error)
+        except (InvalidInput, OverflowError) as error:
+            yield Found(where, _fault(error))
     for where, entry in () if waiting.repeated else waiting.changes:
         try:
             for event in () if entry.is_cancelled else single(entry):
                 yield Found(where, event)
-        except InvalidInput as error:
-            yield Found(where, error)
+        except (InvalidInput, OverflowError) as error:
+            yield Found(where, _fault(error))
+
+
+def _fault(error: Exception) -> InvalidInput:
+    return error if isinstance(error, InvalidInput) else InvalidInput('it has a time that cannot be reckoned with')
 
 
 class Block(NamedTuple):

@@ -47,8 +47,10 @@ class Zones:
         """Notes what a VTIMEZONE says in its X-LIC-LOCATION."""
         self._locations[tzid] = location
 
-    def moment(self, value: date, parameters: Mapping[str, Any]) -> Moment:
-        """The meaning of a DATE or DATE-TIME. Raises InvalidInput where its zone is not known."""
+    def moment(self, value: object, parameters: Mapping[str, Any]) -> Moment:
+        """The meaning of a DATE or DATE-TIME. Raises InvalidInput for what is none, or in a zone that is not known."""
+        if not isinstance(value, date):
+            raise InvalidInput(f'{str(value)[:100]} is no date or time')
         if not isinstance(value, datetime):
             return Moment(datetime.combine(value, time()), self._default, is_day=True)
         tzid = parameters.get('TZID')

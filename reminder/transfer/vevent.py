@@ -6,6 +6,8 @@ the same calendar gives the same ids again; a UID that is an id, as in calendars
 """
 
 import json
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +15,6 @@ from typing import Any
 
 import icalendar
 from icalendar import Component
-from icalendar.parser import unescape_char
 
 from reminder.errors import InvalidInput
 from reminder.models import event
@@ -43,6 +44,7 @@ class Entry:
     uid: str
     name: str
     start: Moment
+    length: timedelta
     recurs_at: Moment | None
     is_cancelled: bool
 
@@ -54,21 +56,26 @@ class Entry:
 def parse(text: str, zones: Zones) -> Entry:
     """The entry of a VEVENT's text. Raises InvalidInput."""
     try:
-        component = icalendar.Event.from_ical(text)
+        text.encode()  # what was no UTF-8 in the file fails here
+        with warnings.catch_warnings(action='ignore'):  # of zones that are looked up here anyway
+            component = icalendar.Event.from_ical(text)
     except ValueError as error:
         raise InvalidInput(f'it is no VEVENT: {error}') from None
     for one in (component, *component.walk('VALARM')):
         for name, reason in one.errors:
-            if name is None or name.upper() in _READ:
+            line = re.search("'([A-Za-z-]+)", reason)  # of a line without form the name is in the reason
+            if (name or (line[1] if line else 'DTSTART')).upper() in _READ:
                 raise InvalidInput(f'{name or "a line"} is invalid: {reason}')
     if 'DTSTART' not in component:
         raise InvalidInput('it has no DTSTART')
     recurs_at = _moment(component, 'RECURRENCE-ID', zones) if 'RECURRENCE-ID' in component else None
+    start = _moment(component, 'DTSTART', zones)
     return Entry(
         component=component,
         uid=str(component.get('UID', '')),
         name=_name(component),
-        start=_moment(component, 'DTSTART', zones),
+        start=start,
+        length=_length(component, start, zones),
         recurs_at=recurs_at,
         is_cancelled=str(component.get('STATUS', '')).upper() == 'CANCELLED',
     )
@@ -102,7 +109,7 @@ def repeated(entry: Entry, changes: Iterable[Entry], zones: Zones, now: int) -> 
             if not change.is_cancelled:
                 yield from single(change)
     else:
-        for shift in _shifts(entry.component, entry.start):
+        for shift in _shifts(entry):
             yield _series(entry, changes, zones, rule.to_ical().decode(), shift, now)
     yield from _absolute(entry, entry.uid)
 
@@ -140,7 +147,7 @@ def _series(entry: Entry, changes: Sequence[Entry], zones: Zones, rule: str, shi
 
 def _once(entry: Entry, identity: str, start: Moment) -> Iterator[Event]:
     """The events of one occurrence, whose alarms are relative to its start."""
-    for shift in _shifts(entry.component, start):
+    for shift in _shifts(entry):
         yield _event(entry, identity, shift, later(start, shift))
 
 
@@ -178,19 +185,18 @@ def _details(component: Component) -> dict[str, Any]:
     }
 
 
-def _shifts(component: Component, start: Moment) -> list[timedelta]:
+def _shifts(entry: Entry) -> list[timedelta]:
     """How long after the begin its alarms are; at once where it has none."""
-    end = _duration(component, start)
     shifts: dict[timedelta, None] = {}
     is_absolute = False
-    for alarm in component.walk('VALARM'):
+    for alarm in entry.component.walk('VALARM'):
         trigger = _trigger(alarm)
         is_absolute = is_absolute or isinstance(trigger, datetime)
         if isinstance(trigger, timedelta):
             from_end = str(_get(alarm, 'TRIGGER').params.get('RELATED', '')).upper() == 'END'
-            pause = _get(alarm, 'DURATION').dt if 'REPEAT' in alarm and 'DURATION' in alarm else _AT_ONCE
+            pause = _span(alarm, 'DURATION') if 'DURATION' in alarm else _AT_ONCE
             for number in range(min(int(_get(alarm, 'REPEAT') or 0), ALARMS) + 1):
-                shifts[trigger + number * pause + (end if from_end else _AT_ONCE)] = None
+                shifts[trigger + number * pause + (entry.length if from_end else _AT_ONCE)] = None
     if len(shifts) > ALARMS:
         raise InvalidInput(f'it has more than {ALARMS} alarms')
     return list(shifts) or ([] if is_absolute else [_AT_ONCE])
@@ -199,27 +205,33 @@ def _shifts(component: Component, start: Moment) -> list[timedelta]:
 def _trigger(alarm: Component) -> date | timedelta | None:
     """When an alarm is; None of one that is switched off."""
     trigger = _get(alarm, 'TRIGGER')
-    if trigger is None or str(_get(alarm, 'ACTION')).upper() == 'NONE':
+    if trigger is None or str(_get(alarm, 'ACTION') or '').upper() == 'NONE':
         return None
     if isinstance(trigger, list) or not isinstance(trigger.dt, timedelta | datetime):
         raise InvalidInput('an alarm has no TRIGGER that can be read')
     return trigger.dt
 
 
-def _duration(component: Component, start: Moment) -> timedelta:
-    duration = timedelta(days=start.is_day)
+def _length(component: Component, start: Moment, zones: Zones) -> timedelta:
     if 'DURATION' in component:
-        duration = _get(component, 'DURATION').dt
-    elif 'DTEND' in component:
-        duration = _get(component, 'DTEND').dt - _get(component, 'DTSTART').dt
-    return duration
+        return _span(component, 'DURATION')
+    if 'DTEND' in component:
+        return timedelta(milliseconds=_moment(component, 'DTEND', zones).instant - start.instant)
+    return timedelta(days=start.is_day)
+
+
+def _span(component: Component, name: str) -> timedelta:
+    span = getattr(_get(component, name), 'dt', None)
+    if not isinstance(span, timedelta):
+        raise InvalidInput(f'{name} is no duration')
+    return span
 
 
 def _dates(entry: Entry, name: str, zones: Zones) -> Iterator[Moment]:
     """The dates of a property; one without a time is at the time of the entry's begin."""
     found = _get(entry.component, name) or []
     for one in found if isinstance(found, list) else [found]:
-        for listed in one.dts:
+        for listed in getattr(one, 'dts', []):
             value = listed.dt[0] if isinstance(listed.dt, tuple) else listed.dt
             moment = zones.moment(value, one.params)
             if moment.is_day:
@@ -235,9 +247,9 @@ def _get(component: Component, name: str) -> Any:
 
 def _moment(component: Component, name: str, zones: Zones) -> Moment:
     value = _get(component, name)
-    if isinstance(value, list) or not isinstance(value.dt, date):
-        raise InvalidInput(f'{name} is no date or time')
-    return zones.moment(value.dt, value.params)
+    if isinstance(value, list):
+        raise InvalidInput(f'it has more than one {name}')
+    return zones.moment(getattr(value, 'dt', None), value.params)
 
 
 def _name(component: Component) -> str:
@@ -258,5 +270,4 @@ def _payload(component: Component) -> Any:
 
 
 def _text(component: Component, name: str) -> str | None:
-    """A property that icalendar does not know, whose text it leaves escaped."""
-    return unescape_char(str(component[name])) if name in component else None
+    return str(component[name]) if name in component else None

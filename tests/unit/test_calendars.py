@@ -1,0 +1,257 @@
+"""Calendars: what their entries mean for us. The examples are made after those of RFC 5545 (3.6.1, 3.8.5, 3.8.6.3)."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import pytz
+
+from reminder.errors import InvalidInput
+from reminder.models.event import Event, iso
+from reminder.services.series import rule_of_series
+from reminder.transfer.calendar import blocks, read
+from reminder.transfer.shifting import shift_rule
+from reminder.transfer.target import Repeated
+
+NOW = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC
+BERLIN = pytz.timezone('Europe/Berlin')
+
+
+def calendar(*entries: str) -> list[str]:
+    """The lines of a calendar with these entries, each of lines that are divided by blanks at their begin."""
+    lines = ['BEGIN:VCALENDAR', 'VERSION:2.0']
+    for entry in entries:
+        kind = 'VTIMEZONE' if entry.startswith('TZID:') else 'VEVENT'
+        lines += [f'BEGIN:{kind}', *(line.strip() for line in entry.strip().splitlines()), f'END:{kind}']
+    return [f'{line}\r\n' for line in [*lines, 'END:VCALENDAR']]
+
+
+def found(*entries: str, now: int = NOW) -> list[Event | Repeated]:
+    """What calendars say that are without faults."""
+    kept = []
+    for _, what in read(calendar(*entries), BERLIN, now):
+        assert not isinstance(what, InvalidInput), what
+        kept.append(what)
+    return kept
+
+
+def times(*entries: str) -> list[tuple[str, str | None]]:
+    """The times and zones of single events."""
+    events = found(*entries)
+    return [(iso(event.time)[:16], event.zone) for event in events if isinstance(event, Event)]
+
+
+def fault(*entries: str) -> tuple[str, str]:
+    """Where the only entry that cannot be read stands, and why."""
+    ((where, error),) = [one for one in read(calendar(*entries), BERLIN, NOW) if isinstance(one.what, InvalidInput)]
+    return where, str(error)
+
+
+@pytest.mark.parametrize(
+    ('start', 'expected'),
+    [
+        ('DTSTART:20300131T083000Z', ('2030-01-31T08:30', 'UTC')),
+        ('DTSTART;TZID=America/New_York:20300131T083000', ('2030-01-31T13:30', 'America/New_York')),
+        ('DTSTART;TZID="america/new_york":20300131T083059', ('2030-01-31T13:30', 'America/New_York')),
+        ('DTSTART;TZID=/mozilla.org/20050126_1/Asia/Tokyo:20300131T083000', ('2030-01-30T23:30', 'Asia/Tokyo')),
+        ('DTSTART;TZID=W. Europe Standard Time:20300731T083000', ('2030-07-31T06:30', 'Europe/Berlin')),
+        ('DTSTART:20300131T083000', ('2030-01-31T07:30', 'Europe/Berlin')),
+        ('DTSTART;VALUE=DATE:20300131', ('2030-01-30T23:00', 'Europe/Berlin')),
+        ('DTSTART;TZID=Europe/Berlin:20310330T023000', ('2031-03-30T01:30', 'Europe/Berlin')),
+    ],
+)
+def test_times_are_in_the_zones_that_they_name(start: str, expected: tuple[str, str]) -> None:
+    assert times(f'{start}\nSUMMARY:x') == [expected]
+
+
+def test_a_zone_may_say_which_it_is() -> None:
+    zone = 'TZID:Ours\nX-LIC-LOCATION:Asia/Tokyo'
+    assert times(zone, 'DTSTART;TZID=Ours:20300131T083000\nSUMMARY:x') == [('2030-01-30T23:30', 'Asia/Tokyo')]
+    assert 'is no zone' in fault('DTSTART;TZID=Mars/Olympus:20300131T083000\nSUMMARY:x')[1]
+
+
+@pytest.mark.parametrize(
+    ('alarms', 'expected'),
+    [
+        (['TRIGGER:-PT30M'], ['08:00']),
+        (['TRIGGER:PT0S', 'TRIGGER:-PT15M', 'TRIGGER;RELATED=START:-PT15M'], ['08:30', '08:15']),
+        (['TRIGGER;RELATED=END:-PT10M'], ['09:20']),
+        (['TRIGGER:-PT15M\nREPEAT:2\nDURATION:PT5M'], ['08:15', '08:20', '08:25']),
+        (['TRIGGER;VALUE=DATE-TIME:20300131T070000Z'], ['07:00']),
+        (['TRIGGER:-PT30M\nACTION:NONE'], ['08:30']),
+        ([], ['08:30']),
+    ],
+)
+def test_each_alarm_is_a_reminder_at_its_time(alarms: list[str], expected: list[str]) -> None:
+    lines = [f'BEGIN:VALARM\n{alarm}\nEND:VALARM' for alarm in alarms]
+    entry = '\n'.join(['UID:1', 'DTSTART:20300131T083000Z', 'DTEND:20300131T093000Z', 'SUMMARY:x', *lines])
+    assert [time.removeprefix('2030-01-31T') for time, _ in times(entry)] == expected
+    assert len({event.id for event in found(entry) if isinstance(event, Event)}) == len(expected)
+
+
+def test_a_day_before_is_by_the_clock_and_an_hour_before_is_an_hour() -> None:
+    entry = 'DTSTART;TZID=Europe/Berlin:20310330T031500\nSUMMARY:x\nBEGIN:VALARM\nTRIGGER:{}\nEND:VALARM'
+    assert times(entry.format('-P1D')) == [('2031-03-29T02:15', 'Europe/Berlin')]
+    assert times(entry.format('-PT30M')) == [('2031-03-30T00:45', 'Europe/Berlin')]
+    back = 'DTSTART;TZID=Europe/Berlin:20311026T030000\nSUMMARY:x\nBEGIN:VALARM\nTRIGGER:-PT30M\nEND:VALARM'
+    assert times(back) == [('2031-10-26T01:30', 'UTC')]  # 02:30 comes twice, and this is the second
+
+
+def test_the_same_entry_is_the_same_event_and_another_is_not() -> None:
+    entry = 'UID:{}\nDTSTART:20300131T083000Z\nSUMMARY:{}'
+    (first,), (renamed,), (other,) = (found(entry.format(*of)) for of in (('1', 'a'), ('1', 'b'), ('2', 'a')))
+    assert isinstance(first, Event) and isinstance(renamed, Event) and isinstance(other, Event)
+    assert first.id == renamed.id != other.id
+    (ours,) = found(entry.format('0123456789abcdef01234567', 'a'))
+    assert isinstance(ours, Event) and ours.id == '0123456789abcdef01234567'
+
+
+def test_what_is_ours_comes_back() -> None:
+    entry = (
+        'DTSTART:20300131T083000Z\nSUMMARY:a\\, b\\nc\n'
+        'X-EVENT-REMINDER-CHANNEL:team/a\nX-EVENT-REMINDER-PAYLOAD;VALUE=TEXT:{"a":"\\;\\,\\\\n"}'
+    )
+    (event,) = found(entry)
+    assert isinstance(event, Event)
+    assert (event.name, event.channel, event.payload) == ('a, b\nc', 'team/a', '{"a":";,\\n"}')
+
+
+def test_what_is_cancelled_is_left_out() -> None:
+    assert found('DTSTART:20300131T083000Z\nSUMMARY:x\nSTATUS:CANCELLED') == []
+    assert found('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=DAILY\nSTATUS:CANCELLED') == []
+
+
+def series(*entries: str) -> Repeated:
+    (one,) = found(*entries)
+    assert isinstance(one, Repeated)
+    return one
+
+
+DAILY = 'UID:d\nDTSTART;TZID=America/New_York:20300902T090000\nSUMMARY:daily\nRRULE:FREQ=DAILY;COUNT=10'
+
+
+def others(one: Repeated) -> list[tuple[str, str, bool]]:
+    return [(iso(event.time)[5:16], event.name, event.cancelled) for event in one.others]
+
+
+def test_a_rule_makes_a_series_in_its_zone() -> None:
+    one = series(DAILY)
+    assert (one.series.local_time, one.series.zone) == ('2030-09-02 09:00', 'America/New_York')
+    assert len(list(rule_of_series(one.series).occurrences(NOW))) == 10
+    assert (one.others, one.until) == ([], 0)
+
+
+def test_dates_that_are_left_out_or_added_have_the_ids_of_occurrences() -> None:
+    one = series(
+        f'{DAILY}\nEXDATE;TZID=America/New_York:20300903T090000,20300904T090000\nEXDATE:20300905T130000Z\n'
+        'EXDATE;VALUE=DATE:20300906\nRDATE:20300920T120000Z\n'
+        'RDATE;VALUE=PERIOD:20300921T120000Z/PT1H'
+    )
+    assert others(one) == [
+        ('09-20T12:00', 'daily', False),
+        ('09-21T12:00', 'daily', False),
+        ('09-03T13:00', 'daily', True),
+        ('09-04T13:00', 'daily', True),
+        ('09-05T13:00', 'daily', True),
+        ('09-06T13:00', 'daily', True),
+    ]
+    assert iso(one.until) == '2030-09-06T13:00:00.000Z'
+
+
+def test_an_occurrence_is_moved_or_cancelled_by_an_entry_of_its_own_wherever_that_stands() -> None:
+    moved = 'UID:d\nRECURRENCE-ID;TZID=America/New_York:20300904T090000\nDTSTART:20300904T180000Z\nSUMMARY:later'
+    gone = 'UID:d\nRECURRENCE-ID:20300905T130000Z\nDTSTART:20300905T130000Z\nSUMMARY:gone\nSTATUS:CANCELLED'
+    one = series(moved, DAILY, gone)
+    assert others(one) == [('09-04T18:00', 'later', False), ('09-05T13:00', 'daily', True)]
+    assert one.others[0].local_time == '2030-09-04 14:00'
+
+
+def test_an_alarm_of_a_series_is_a_series() -> None:
+    one = series(
+        f'{DAILY}\nEXDATE:20300903T130000Z\nBEGIN:VALARM\nTRIGGER:-PT15M\nEND:VALARM',
+        'UID:d\nRECURRENCE-ID:20300904T130000Z\nDTSTART:20300904T180000Z\nSUMMARY:later',
+    )
+    assert one.series.local_time == '2030-09-02 08:45'
+    assert others(one) == [('09-03T12:45', 'daily', True), ('09-04T17:45', 'later', False)]
+
+
+def test_dates_without_a_rule_are_single_events() -> None:
+    entry = 'DTSTART:20300131T083000Z\nSUMMARY:x\nRDATE:20300201T083000Z,20300202T083000Z\nEXDATE:20300201T083000Z'
+    assert times(entry) == [('2030-01-31T08:30', 'UTC'), ('2030-02-02T08:30', 'UTC')]
+
+
+def test_a_change_of_what_is_not_there_is_an_event() -> None:
+    entry = 'UID:1\nRECURRENCE-ID:20300131T083000Z\nDTSTART:20300131T093000Z\nSUMMARY:x'
+    assert times(entry) == [('2030-01-31T09:30', 'UTC')]
+
+
+@pytest.mark.parametrize(
+    ('entry', 'said'),
+    [
+        ('SUMMARY:x', 'it has no DTSTART'),
+        ('DTSTART:20300131T083000Z', 'it has no SUMMARY'),
+        ('DTSTART:soon\nSUMMARY:x', 'DTSTART is invalid'),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=SECONDLY', 'finer than a minute'),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=NEVER', 'RRULE is invalid'),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=DAILY\nEXDATE:soon', 'EXDATE is invalid'),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=DAILY\nRRULE:FREQ=WEEKLY', 'more than one rule'),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nBEGIN:VALARM\nTRIGGER:soon\nEND:VALARM', "Got: 'soon'"),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nX-EVENT-REMINDER-CHANNEL:a b', "channel='a b' is invalid"),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nX-EVENT-REMINDER-PAYLOAD:{', 'is no JSON'),
+        (f'DTSTART:20300131T083000Z\nSUMMARY:{"x" * 1001}', 'longer than 1000'),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line_and_uid(entry: str, said: str) -> None:
+    where, error = fault('DTSTART:20300131T083000Z\nSUMMARY:good', f'UID:bad@x\n{entry}')
+    assert said in error
+    assert where == 'line 7 (bad@x)'
+
+
+def test_an_entry_without_its_end_does_not_take_the_next_with_it() -> None:
+    lines = ['BEGIN:VEVENT\n', 'SUMMARY:a\n', 'BEGIN:VEVENT\n', 'SUMMARY:b\n', 'END:VEVENT\n', 'BEGIN:VTIMEZONE\n']
+    assert [block[:2] for block in blocks(lines)] == [(1, 'VEVENT'), (3, 'VEVENT'), (6, 'VTIMEZONE')]
+
+
+MONDAY_MIDNIGHT = datetime(2030, 9, 2)
+
+
+@pytest.mark.parametrize(
+    ('rule', 'start', 'minutes', 'expected'),
+    [
+        ('FREQ=WEEKLY;BYDAY=MO,WE', MONDAY_MIDNIGHT, 0, 'FREQ=WEEKLY;BYDAY=MO,WE'),
+        ('FREQ=WEEKLY;BYDAY=MO,WE', MONDAY_MIDNIGHT, 30, 'FREQ=WEEKLY;BYDAY=MO,WE'),
+        ('FREQ=WEEKLY;BYDAY=MO,WE', MONDAY_MIDNIGHT, -30, 'FREQ=WEEKLY;BYDAY=SU,TU;WKST=SU'),
+        ('FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SU', MONDAY_MIDNIGHT, -30, 'FREQ=WEEKLY;INTERVAL=2;BYDAY=SU,SA;WKST=SU'),
+        ('FREQ=DAILY;COUNT=3', MONDAY_MIDNIGHT, -30, 'FREQ=DAILY;COUNT=3'),
+        ('FREQ=DAILY;UNTIL=20300904T000000Z', MONDAY_MIDNIGHT, -30, 'FREQ=DAILY;UNTIL=20300903T233000Z'),
+        ('FREQ=DAILY;UNTIL=20300904', MONDAY_MIDNIGHT, 60, 'FREQ=DAILY;UNTIL=20300905T005900'),
+        ('FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=25', datetime(2030, 12, 25), -540, 'FREQ=YEARLY'),
+    ],
+)
+def test_a_rule_is_shifted(rule: str, start: datetime, minutes: int, expected: str) -> None:
+    assert shift_rule(rule, start, timedelta(minutes=minutes), pytz.utc) == expected
+
+
+@pytest.mark.parametrize('rule', ['FREQ=MONTHLY;BYMONTHDAY=1', 'FREQ=MONTHLY;BYDAY=1MO', 'FREQ=DAILY;BYMONTH=9'])
+def test_what_would_be_another_rule_is_refused(rule: str) -> None:
+    with pytest.raises(InvalidInput, match='no rule for a reminder 0:30:00 before'):
+        shift_rule(rule, datetime(2030, 9, 1), timedelta(minutes=-30), pytz.utc)
+
+
+def test_nothing_that_stands_in_a_calendar_ends_the_reading() -> None:
+    values: list[Any] = [
+        '',
+        ':',
+        'P',
+        '\ud800',
+        '99999999T999999Z',
+        '00010101T000000',
+        '99991231T235959',
+        'P999999999W',
+    ]
+    names = ['DTSTART', 'DTEND', 'DURATION', 'RRULE', 'EXDATE', 'RDATE', 'RECURRENCE-ID', 'SUMMARY', 'UID', 'STATUS']
+    for name in names:
+        for value in values:
+            list(read(calendar(f'DTSTART:20300131T083000Z\nSUMMARY:x\n{name}:{value}'), BERLIN, NOW))
+            alarm = f'BEGIN:VALARM\nTRIGGER:{value}\nREPEAT:{value}\nDURATION:{value}\nEND:VALARM'
+            list(read(calendar(f'DTSTART:{value}\nSUMMARY:x\nRRULE:FREQ=DAILY\n{name}:{value}\n{alarm}'), BERLIN, NOW))
