@@ -143,7 +143,7 @@ def refusal(client: Client) -> str:
         ('a', "'channels' has to be a list of at most 100 names"),
         ([str(number) for number in range(101)], "'channels' has to be a list of at most 100 names"),
         (['a', 'not this one'], "'channels' holds 'not this one', which is invalid"),
-        ([['a']], "'channels' holds \"['a']\", which is invalid"),
+        ([['a']], "'channels' holds "),
     ],
     ids=['a text', 'too many', 'no name', 'a list'],
 )
