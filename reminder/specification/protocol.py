@@ -144,8 +144,8 @@ EVENTS = (
 )
 
 
-def _number(value: float, unit: str) -> str:
-    return f'{value:,g} {unit}'.strip() if value != int(value) else f'{int(value):,} {unit}'.strip()
+def _number(value: float, unit: str = '') -> str:
+    return f'{value:,.10g} {unit}'.strip()
 
 
 LIMITS = (
@@ -154,29 +154,27 @@ LIMITS = (
     Limit('``payload``', f'{_number(PAYLOAD_BYTES, "bytes of JSON in UTF-8")}, {PAYLOAD_DEPTH} levels deep', 'failure'),
     Limit('``key``', _number(KEY_LENGTH, 'characters'), 'failure'),
     Limit('``repeat``', _number(RULE_LENGTH, 'characters'), 'failure'),
-    Limit('``COUNT`` in ``repeat``', _number(COUNT, ''), 'failure'),
-    Limit('``INTERVAL`` in ``repeat``', _number(INTERVAL, ''), 'failure'),
+    Limit('``COUNT`` in ``repeat``', _number(COUNT), 'failure'),
+    Limit('``INTERVAL`` in ``repeat``', _number(INTERVAL), 'failure'),
     Limit('the next time that ``repeat`` names', _number(REACH, 'years ahead'), 'failure, or the series is over'),
-    Limit('series that wait to be scheduled or changed', _number(WAITING, ''), 'failure'),
-    Limit('a minute is closed', f'{LEAD / 1000:g} s before it begins', 'failure: ``should be in future``'),
-    Limit('``limit``', f'{_number(MAX_LIMIT, "")}; {LIMIT} unless given', 'failure'),
+    Limit('series that wait to be scheduled or changed', _number(WAITING), 'failure'),
+    Limit('a minute is closed', _number(LEAD / 1000, 's before it begins'), 'failure: ``should be in future``'),
+    Limit('``limit``', f'{_number(MAX_LIMIT)}; {LIMIT} unless given', 'failure'),
     Limit(
         'entries that a list for some channels looks through',
-        _number(SEARCHED, ''),
+        _number(SEARCHED),
         'fewer are answered, with ``next``',
     ),
-    Limit('tries of a change that others get in the way of', _number(ATTEMPTS, ''), 'failure'),
+    Limit('tries of a change that others get in the way of', _number(ATTEMPTS), 'failure'),
     Limit('``channels`` of a client', _number(MAX_CHANNELS, 'names'), 'refused'),
     Limit('``token``', _number(MAX_TOKEN, 'characters'), 'refused'),
     Limit("an issuer's clock may be ahead", _number(LEEWAY / 1000, 's'), 'refused'),
     Limit(
         'reminders that are replayed',
-        f'``REPLAY_LIMIT``: {_number(DEFAULTS.replay_limit, "")}, the newest',
+        f'``REPLAY_LIMIT``: {_number(DEFAULTS.replay_limit)}, the newest',
         '``complete`` is false',
     ),
-    Limit(
-        'entries of the log that a replay looks through', f'{_number(SEARCH, "")}, the newest', '``complete`` is false'
-    ),
+    Limit('entries of the log that a replay looks through', f'{_number(SEARCH)}, the newest', '``complete`` is false'),
     Limit('one message', _number(MAX_MESSAGE, 'bytes'), 'the connection is closed'),
     Limit(
         'one POST of long-polling',
@@ -188,11 +186,11 @@ LIMITS = (
         f'``COMMAND_RATE_LIMIT``: {DEFAULTS.command_rate_limit} a second, {BURST:g} s ahead',
         'they are handled later',
     ),
-    Limit('commands of a connection at once', _number(WINDOW, ''), 'they are handled later'),
-    Limit('messages of a connection that wait', _number(MAX_INBOX, ''), 'nothing more is read until they are fewer'),
+    Limit('commands of a connection at once', _number(WINDOW), 'they are handled later'),
+    Limit('messages of a connection that wait', _number(MAX_INBOX), 'nothing more is read until they are fewer'),
     Limit(
         'clients at a time',
-        f'``MAX_CONNECTIONS``: {_number(DEFAULTS.max_connections, "")}, one in {SHARE} of them from one address',
+        f'``MAX_CONNECTIONS``: {_number(DEFAULTS.max_connections)}, one in {SHARE} of them from one address',
         'HTTP 503',
     ),
     Limit(

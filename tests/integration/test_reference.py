@@ -108,7 +108,7 @@ class Story:
             if shown.claims is None and shown.early == early:
                 answer = self.client.command(self.ids.real(shown.message))
                 self.compare('failures', {'status': 'failure', 'error': shown.error}, answer)
-                self.told.messages.append(('getStatus.answer', answer))
+                self.told.messages.append(('getStatus.answer', answer))  # all fail in the same form
 
     def open(self, auth: Any, shown: Any) -> None:
         client = self.connect(auth=self.ids.real(auth))
