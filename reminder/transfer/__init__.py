@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from pytz.tzinfo import BaseTzInfo
@@ -40,7 +41,10 @@ class Incomplete(ReminderError):
 def export_events(file: Path, form: str | None, with_past: bool) -> None:
     """Writes what is pending, or all there is, to `file`; without `form` as the file's name says."""
     form = form or ('ics' if file.suffix.lower() in ('.ics', '.ical') else 'jsonl')
-    with _store(Config.from_env(read_settings()), must_exist=True) as store, _opened(file, 'w') as out:
+    config = Config.from_env(read_settings())
+    if _is_missing(config.database_url):
+        raise ConfigError(f'there is no database {config.database_for_logs} (DATABASE_URL says which)')
+    with _store(config.database_url) as store, _opened(file, 'w') as out:
         source = Source(store, with_past)
         parts = calendar.export(source, datetime.now(UTC)) if form == 'ics' else _lines(source)
         with progress('exporting', source.count, out) as advance:
@@ -58,9 +62,12 @@ def import_events(file: Path, form: str | None, zone: str | None, dry_run: bool)
     if default is None:
         raise ConfigError(f'--zone {zone!r} is no time zone')
     config = Config.from_env(read_settings())
-    with _opened(file, 'r') as source, _store(config, must_exist=dry_run) as store:
-        target = Target(store, config.replay_limit, _now, dry_run)
-        with progress('importing', lambda: _size(file)) as advance:
+    url = config.database_url
+    with TemporaryDirectory() as folder, _opened(file, 'r') as source:
+        if dry_run and _is_missing(url):
+            url = f'sqlite:///{folder}/new.db'
+        with _store(url) as store, progress('importing', lambda: _size(file)) as advance:
+            target = Target(store, config.replay_limit, _now, dry_run)
             for where, what in _found(_counted(source, advance), form, default):
                 try:
                     if isinstance(what, InvalidInput):
@@ -125,13 +132,16 @@ def _now() -> int:
 
 
 @contextmanager
-def _store(config: Config, must_exist: bool) -> Iterator[Store]:
-    path = config.database_url.removeprefix('sqlite:///')
-    if must_exist and path != config.database_url and not Path(path).exists():
-        raise ConfigError(f'there is no database {path} (DATABASE_URL says which)')
-    with closing(open_store(config.database_url, lambda function, *arguments: function(*arguments))) as store:
+def _store(url: str) -> Iterator[Store]:
+    with closing(open_store(url, lambda function, *arguments: function(*arguments))) as store:
         store.open(_now())
         yield store
+
+
+def _is_missing(url: str) -> bool:
+    """Whether it is a file that would be made."""
+    path = url.removeprefix('sqlite:///')
+    return path != url and not Path(path).exists()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 from reminder.errors import InvalidInput
 from reminder.models.event import Event, Series, extras, iso
 from reminder.services.channels import channel
-from reminder.services.events import meaning_of, name_of, payload_of, rule_of, shown, zone_of
+from reminder.services.events import meaning_of, name_of, payload_of, rule_of, zone_of
 from reminder.services.offsets import parse_instant
 
 ID = re.compile(r'[0-9a-f]{24}', re.ASCII)
@@ -96,6 +96,8 @@ def _instant(name: str, value: object) -> int:
 
 
 def _text(name: str, value: object) -> str | None:
-    if value is not None and (not isinstance(value, str) or shown(value) != value[: len(shown(value))]):
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.encode(errors='replace').decode() != value:
         raise InvalidInput(f"'{name}' has to be a text")
     return value

@@ -1,0 +1,309 @@
+"""Export and import: between stores without loss or doubling, beside a server, and what comes of what was imported."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytz
+
+from reminder.cli import main
+from reminder.errors import InvalidInput
+from reminder.models.event import MINUTE, Event, iso, new_id
+from reminder.models.store import Store, open_store
+from reminder.transfer.calendar import read
+from reminder.transfer.target import Target
+from tests import mongodb
+from tests.integration.test_cli import COMMAND, environment
+from tests.integration.test_commands import NOW, run
+from tests.integration.test_commands import Server as Commands
+from tests.server import Server
+
+Transfer = Callable[..., tuple[int, str, str]]
+
+CALENDAR = """\
+BEGIN:VCALENDAR
+VERSION:2.0
+BEGIN:VEVENT
+UID:single@example.com
+DTSTART:20370903T163000Z
+DTEND:20370903T190000Z
+SUMMARY:Annual review
+BEGIN:VALARM
+TRIGGER:-PT30M
+ACTION:AUDIO
+END:VALARM
+BEGIN:VALARM
+TRIGGER;RELATED=END:PT0S
+ACTION:DISPLAY
+DESCRIPTION:over
+END:VALARM
+END:VEVENT
+BEGIN:VEVENT
+UID:series@example.com
+DTSTART;TZID=America/New_York:20361201T090000
+RRULE:FREQ=WEEKLY;UNTIL=20381224T000000Z;BYDAY=MO,WE
+EXDATE;TZID=America/New_York:20361203T090000
+RDATE;TZID=America/New_York:20361204T090000
+SUMMARY:Team
+END:VEVENT
+BEGIN:VEVENT
+UID:series@example.com
+RECURRENCE-ID;TZID=America/New_York:20361208T090000
+DTSTART;TZID=America/New_York:20361208T110000
+SUMMARY:Team\\, later
+END:VEVENT
+BEGIN:VEVENT
+UID:holiday@example.com
+DTSTART;VALUE=DATE:20361225
+SUMMARY:Holiday
+RRULE:FREQ=YEARLY
+END:VEVENT
+BEGIN:VEVENT
+UID:past@example.com
+DTSTART:19970714T170000Z
+SUMMARY:Bastille Day Party
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+@pytest.fixture
+def transfer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Transfer:
+    """Runs `export` or `import` on a database, in this process; returns its exit code, output and notices."""
+    monkeypatch.chdir(tmp_path)
+
+    def transfer(url: str, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setenv('DATABASE_URL', url)
+        capsys.readouterr()
+        return (main(words), *capsys.readouterr())
+
+    return transfer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A SQLite store, `database(tmp_path)`, that holds some of everything."""
+    store = open_store(database(tmp_path), run)
+    now = time.time_ns() // 1_000_000
+    record = store.open(now)
+    event = Event(new_id(now), 'Über 🎉', record.closed // MINUTE * MINUTE + 9_000 * MINUTE + 7, None, None)
+    store.add(event)
+    store.add(
+        replace(event, id=new_id(now), time=event.time + 1, channel='a', payload='{"ü":[1]}', owner='o', request='r')
+    )
+    for _, what in read(CALENDAR.splitlines(keepends=True), pytz.timezone('Europe/Berlin'), now):
+        assert not isinstance(what, InvalidInput)
+        target = Target(store, 100, lambda: now, dry_run=False)
+        target.keep(what)
+        target.flush()
+    yield store
+    store.close()
+
+
+def database(folder: Path, name: str = 'events') -> str:
+    return f'sqlite:///{folder / name}.db'
+
+
+def counts(imported: int, present: int, past: int = 0, skipped: int = 0) -> str:
+    return f'{imported} imported, {present} present, {past} past, {skipped} skipped\n'
+
+
+def test_everything_moves_to_another_kind_of_store_and_back(store: Store, tmp_path: Path, transfer: Transfer) -> None:
+    code, first, err = transfer(database(tmp_path), 'export')
+    assert (code, err) == (0, '')
+    lines = first.splitlines()
+    assert len(lines) == 12, first
+    assert sum('"repeat"' in line for line in lines) == 2
+    assert sum('"cancelled"' in line for line in lines) == 1
+
+    with mongodb.database() as url:
+        for target, source in ((url, database(tmp_path)), (database(tmp_path, 'copy'), url)):
+            assert transfer(source, 'export', 'file.jsonl') == (0, '', '')
+            assert transfer(target, 'import', 'file.jsonl', '--dry-run')[1].startswith(counts(12, 0)[:-1])
+            assert transfer(target, 'import', 'file.jsonl') == (0, counts(12, 0), '')
+            assert transfer(target, 'export') == (0, first, '')
+
+            # Again, and where it was broken off
+            assert transfer(target, 'import', 'file.jsonl') == (0, counts(0, 12), '')
+            assert transfer(target, 'export') == (0, first, '')
+
+
+def test_a_calendar_comes_out_as_it_went_in(store: Store, tmp_path: Path, transfer: Transfer) -> None:
+    code, calendar, err = transfer(database(tmp_path), 'export', '--format', 'ics')
+    assert (code, err) == (0, '')
+    Path('copy.ics').write_text(calendar, newline='')
+    copy = database(tmp_path, 'copy')
+    assert transfer(copy, 'import', 'copy.ics') == (0, counts(6, 0), '')
+    assert told(transfer(copy, 'export', '--format', 'ics')[1]) == told(calendar)
+    assert transfer(copy, 'import', 'copy.ics') == (0, counts(0, 6), '')
+
+    # And where it came from it is known
+    assert transfer(database(tmp_path), 'import', 'copy.ics') == (0, counts(0, 6), '')
+
+
+def told(calendar: str) -> list[str]:
+    """What a calendar says but for when it was made."""
+    return [line for line in calendar.splitlines() if not line.startswith('DTSTAMP')]
+
+
+def test_a_calendar_says_what_other_programs_can_read(store: Store, tmp_path: Path, transfer: Transfer) -> None:
+    _, calendar, _ = transfer(database(tmp_path), 'export', 'out.ics')
+    lines = Path('out.ics').read_text().splitlines()
+    for line in (
+        'RRULE:FREQ=WEEKLY;UNTIL=20381224T000000Z;BYDAY=MO,WE',
+        'DTSTART;TZID=America/New_York:20361201T090000',
+        'EXDATE;TZID=America/New_York:20361203T090000',
+        'RDATE;TZID=America/New_York:20361204T090000',
+        'RECURRENCE-ID;TZID=America/New_York:20361208T090000',
+        'DTSTART;TZID=America/New_York:20361208T110000',
+        'SUMMARY:Team\\, later',
+        'DTSTART:20370903T160000Z',
+        'DTSTART:20370903T190000Z',
+        'TZID:Europe/Berlin',
+    ):
+        assert lines.count(line) == 1, line
+    assert calendar == ''
+
+
+def test_the_past_is_exported_when_it_is_asked_for_and_never_imported(tmp_path: Path, transfer: Transfer) -> None:
+    now = time.time_ns() // 1_000_000
+    store = open_store(database(tmp_path), run)
+    store.open(now - 60 * MINUTE)
+    store.add(Event(new_id(now), 'past', now - 30 * MINUTE))
+    store.close_minute(now // MINUTE * MINUTE)
+    store.close()
+
+    assert transfer(database(tmp_path), 'export') == (0, '', '')
+    _, out, _ = transfer(database(tmp_path), 'export', '--all')
+    assert json.loads(out)['name'] == 'past'
+    Path('all').write_text(out)
+    assert transfer(database(tmp_path, 'copy'), 'import', 'all') == (0, counts(0, 0, 1), '')
+
+
+def test_what_is_bad_is_named_and_skipped(tmp_path: Path, transfer: Transfer) -> None:
+    good = {'_id': '0' * 24, 'name': 'good', 'time': '2036-01-01T00:00:00Z'}
+    series = {'_id': '1' * 24, 'name': 'x', 'repeat': 'FREQ=DAILY', 'localTime': '2036-01-01 00:00', 'timeZone': 'UTC'}
+    faults: list[tuple[Any, str]] = [
+        ({**good, '_id': 'x'}, "'_id' has to be 24 hexadecimal digits"),
+        ({**good, 'time': 'soon'}, "'time' has to be an ISO 8601 time"),
+        ({**good, 'name': ''}, "'eventName' is required"),
+        ({**good, 'timeZone': 'Mars', 'localTime': '2036-01-01 00:00'}, "timeZone='Mars' is invalid"),
+        ({**good, 'localTime': '2036-01-01 00:00'}, "'timeZone' is required"),
+        ({**good, 'series': 'x'}, "'series' has to be"),
+        ({**good, 'owner': 7}, "'owner' has to be a text"),
+        ({**good, 'channel': ''}, "channel=''"),
+        (series, "'revision' has to be a number"),
+        ({**series, 'revision': 0}, "'made' has to be an ISO"),
+        ({**series, 'revision': 0, 'made': good['time'], 'repeat': 'x'}, "repeat='x' is invalid"),
+        ([], 'it is no JSON object'),
+    ]
+    lines = [json.dumps(line) for line, _ in faults]
+    Path('bad').write_bytes(
+        '\n'.join(['\ufeff' + json.dumps(good), '', '{', *lines]).encode()
+        + b'\n{"_id": "'
+        + b'2' * 24
+        + b'", "time": "2036-01-01T00:00:00Z", "name": "\xff"}'
+    )
+    code, out, err = transfer(database(tmp_path), 'import', 'bad')
+    assert (code, out) == (1, counts(1, 0, 0, len(faults) + 2))
+    notices = err.splitlines()
+    assert notices[0] == 'line 3: it is no JSON'
+    for number, (notice, (_, said)) in enumerate(zip(notices[1:], faults, strict=False), 4):
+        assert notice.startswith(f'line {number}: ')
+        assert said in notice
+    assert 'surrogate' in notices[-2]
+    assert notices[-1] == f'event-reminder: {len(faults) + 2} could not be imported'
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (('export',), 'there is no database'),
+        (('import', 'missing'), 'missing cannot be opened: No such file or directory'),
+        (('import', 'missing', '--zone', 'Mars'), "--zone 'Mars' is no time zone"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, transfer: Transfer, words: tuple[str, ...], said: str) -> None:
+    code, out, err = transfer(database(tmp_path), *words)
+    assert (code in (1, 2), out) == (True, '')
+    assert said in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_series_with_a_change_too_far_ahead_is_refused(tmp_path: Path, transfer: Transfer) -> None:
+    entry = 'UID:far\nDTSTART:20360101T000000Z\nSUMMARY:x\nRRULE:FREQ=MINUTELY\nEXDATE:20370101T000000Z'
+    Path('far.ics').write_text(f'BEGIN:VCALENDAR\nBEGIN:VEVENT\n{entry}\nEND:VEVENT\nEND:VCALENDAR\n')
+    code, out, err = transfer(database(tmp_path), 'import', 'far.ics')
+    assert (code, out) == (1, counts(0, 0, 0, 1))
+    assert err.startswith('line 2 (far): one of it differs that is more than 1000 ahead')
+
+
+def test_it_works_beside_a_server_and_in_a_pipe(
+    tmp_path: Path, transfer: Transfer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given a server that has a database with an event
+    with Server(tmp_path) as server:
+        server.start()
+        assert main(['schedule', 'there', '--at', '2035-01-01 00:00', '--zone', 'UTC', '--url', server.url]) == 0
+
+        # When events are piped into it while it runs
+        entry = 'UID:far\nDTSTART:20360101T000000Z\nSUMMARY:daily\nRRULE:FREQ=DAILY'
+        calendar = f'BEGIN:VCALENDAR\nBEGIN:VEVENT\n{entry}\nEND:VEVENT\nEND:VCALENDAR\n'
+        (tmp_path / '.env').write_text(f'DATABASE_URL={server.settings["DATABASE_URL"]}\n')
+        run = [*COMMAND, 'import', '-']
+        done = subprocess.run(run, input=calendar, env=environment(), cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, counts(1, 0), '')
+
+        # Then clients of the server see them, and the export has both
+        capsys.readouterr()
+        assert main(['list', '--url', server.url]) == 0
+        assert names(capsys.readouterr().out) == ['there', 'daily']
+        assert names(transfer(server.settings['DATABASE_URL'], 'export')[1]) == ['daily', 'there', 'daily']
+
+
+def names(lines: str) -> list[str]:
+    return [json.loads(line)['name'] for line in lines.splitlines()]
+
+
+def test_what_was_imported_comes_when_its_time_comes(tmp_path: Path) -> None:
+    def at(minutes: int) -> str:
+        return iso(NOW + minutes * MINUTE)[:16].replace('-', '').replace(':', '') + '00Z'
+
+    entries = [
+        f'UID:1\nDTSTART:{at(3)}\nSUMMARY:single\nBEGIN:VALARM\nTRIGGER:-PT1M\nEND:VALARM',
+        f'UID:2\nDTSTART:{at(1)}\nSUMMARY:series\nRRULE:FREQ=MINUTELY;COUNT=5\nEXDATE:{at(2)}\nRDATE:{at(9)}',
+        f'UID:2\nRECURRENCE-ID:{at(3)}\nDTSTART:{at(7)}\nSUMMARY:moved',
+    ]
+    lines = [f'{line}\n' for entry in entries for line in ('BEGIN:VEVENT', *entry.splitlines(), 'END:VEVENT')]
+    store = open_store(database(tmp_path), run)
+    server = Commands(store)
+    target = Target(store, 100, lambda: NOW, dry_run=False)
+    for _, what in read(lines, pytz.utc, NOW):
+        assert not isinstance(what, InvalidInput)
+        target.keep(what)
+    target.flush()
+    for minute in range(1, 11):
+        server.pass_to(NOW + minute * MINUTE)
+    reminders = server.ask('getReminders', since=iso(NOW))['reminders']
+    store.close()
+    assert [(one['name'], one['time']) for one in reminders] == [
+        (name, iso(NOW + minutes * MINUTE))
+        for name, minutes in (('series', 1), ('single', 2), ('series', 4), ('series', 5), ('moved', 7), ('series', 9))
+    ]
+
+
+def test_standard_input_is_read_in_this_process_too(
+    tmp_path: Path, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(CALENDAR.replace('\n', '\r\n').encode()), 'latin-1'))
+    code, out, err = transfer(database(tmp_path), 'import', '-', '--zone', 'Asia/Tokyo')
+    assert (code, out, err) == (0, counts(4, 0, 1), '')
+    lines = map(json.loads, transfer(database(tmp_path), 'export')[1].splitlines())
+    assert {one['time'] for one in lines if one['name'] == 'Holiday' and 'time' in one} == {'2036-12-24T15:00:00.000Z'}
