@@ -7,13 +7,12 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable
+from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable, shown
 from reminder.models.event import MINUTE, Event, Place, Series, iso
 from reminder.models.store import Store
 from reminder.services import events, timezones
 from reminder.services.channels import channel
 from reminder.services.delivery import Delivery
-from reminder.services.events import shown
 from reminder.services.gate import Gate
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES, Identity
 from reminder.services.log import Log
@@ -28,7 +27,9 @@ LIMIT, MAX_LIMIT = 100, 1_000
 """Entries of a list that are answered at once: unless told otherwise, and at most."""
 PORTION, SEARCHED = 1_000, 5_000
 """Entries that are read at a time, and looked through in all, where those of some channels are asked for."""
-ATTEMPTS = 10
+ANSWER_BYTES = 65_536
+"""Bytes of names and payloads after which an answer ends, although more were asked for."""
+ATTEMPTS = 3
 """Times that a change is tried which others get in the way of."""
 _FOREVER = 2**53
 
@@ -350,12 +351,13 @@ class _Data:
 def _search(
     read: Callable[[Sequence[Found], int], Sequence[Found]], limit: int, channels: frozenset[str] | None
 ) -> tuple[list[Found], Found | None]:
-    """The first `limit` of what `read` finds that is for those channels, or for everybody.
+    """The first of what `read` finds that is for those channels, or for everybody: `limit`, or fewer large ones.
 
     `read` gives so many of what lies behind what it gave last. No more than SEARCHED are looked through, as there may
     be few for some channels. Answers also the last that was looked at; None where nothing lies behind it.
     """
     found: list[Found] = []
+    size = 0
     looked_at: Sequence[Found] = ()
     portion = limit + 1 if channels is None else PORTION
     for _ in range(SEARCHED // PORTION):
@@ -363,7 +365,8 @@ def _search(
         for number, one in enumerate(looked_at, 1):
             if channels is None or one.channel is None or one.channel in channels:
                 found.append(one)
-            if len(found) == limit:
+                size += len(one.name.encode()) + len(one.payload or '')
+            if len(found) == limit or size > ANSWER_BYTES:
                 return found, one if number < len(looked_at) or number == portion else None
         if len(looked_at) < portion:
             return found, None

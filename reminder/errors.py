@@ -1,5 +1,8 @@
 """The errors of this project, by who has to act on them."""
 
+SHOWN_LENGTH = 100
+"""Characters of what a client sent that its error repeats."""
+
 
 class ReminderError(Exception):
     """Base of all errors raised on purpose; its text is fit for the person it concerns and holds no secret."""
@@ -27,3 +30,9 @@ class Changed(ReminderError):
 
 class StoreUnavailable(ReminderError):
     """The database did not do what was asked, now. Trying again later may help. The text holds no credentials."""
+
+
+def shown(value: str) -> str:
+    """`value` as it can be shown in any error: not too long, and without surrogates, which UTF-8 cannot hold."""
+    cut = value if len(value) <= SHOWN_LENGTH else f'{value[:SHOWN_LENGTH]}…'
+    return cut.encode(errors='replace').decode()

@@ -38,6 +38,7 @@ class SqliteStore(Store):
         self._reader = _Connection(path, run)
         self._adding = GroupCommit(self._insert, BATCH)
         self._asking = GroupCommit(self._answer, BATCH)
+        self._changing = GroupCommit(self._change_all, BATCH)
 
     def open(self, now: int) -> Record:
         self._writer.open()
@@ -70,13 +71,13 @@ class SqliteStore(Store):
         return as_event(rows[0]) if rows else None
 
     def replace(self, old: Event, new: Event) -> Event:
-        return self._write(work.replace, old, new)
+        return self._change(work.replace, old, new)
 
     def close_minute(self, minute: int) -> Record:
-        return self._write(work.change, 'UPDATE log SET closed = max(closed, ?)', minute)
+        return self._change(work.change, 'UPDATE log SET closed = max(closed, ?)', minute)
 
     def set_delivered(self, log: str, minute: int) -> None:
-        self._write(work.change, 'UPDATE log SET delivered = max(delivered, ?) WHERE log = ?', minute, log)
+        self._change(work.change, 'UPDATE log SET delivered = max(delivered, ?) WHERE log = ?', minute, log)
 
     def reopen(self, log: str, now: int) -> Record:
         return self._write(work.reopen, log, now)
@@ -105,17 +106,17 @@ class SqliteStore(Store):
         return Place(*rows[0]) if rows else after
 
     def add_series(self, series: Series) -> Series:
-        return self._write(work.insert_series, series)
+        return self._change(work.insert_series, series)
 
     def get_series(self, id: str) -> Series | None:
         rows = self._query(f'SELECT {SERIES} FROM series WHERE id = ?', _storable(id))
         return as_series(rows[0]) if rows else None
 
     def replace_series(self, old: Series, new: Series) -> None:
-        self._write(work.replace_series, old, new)
+        self._change(work.replace_series, old, new)
 
     def replace_all_series(self, changes: Sequence[tuple[Series, Series]]) -> Sequence[bool]:
-        return self._write(work.replace_all_series, changes)
+        return self._change(work.replace_all_series, changes)
 
     def series_due(self, minute: int, limit: int) -> Sequence[Series]:
         query = f'SELECT {SERIES} FROM series WHERE made <= ? AND NOT ended ORDER BY made LIMIT ?'
@@ -135,12 +136,24 @@ class SqliteStore(Store):
         rows: list[Any] = self._asking.add((work.rows, (sql, values)))
         return rows
 
-    def _answer(self, questions: list[work.Question]) -> Sequence[Any]:
+    def _answer(self, questions: list[work.Task]) -> Sequence[Any]:
         """Answers all who ask meanwhile in one go: a trip of its own for each takes a turn of a busy hub, so that the
         questions of many would keep the minute's own waiting."""
         return self._reader.call(work.answer, questions)
 
+    def _change(self, work: Callable[..., T], *args: Any) -> T:
+        """What `work(connection, *args)` returns, in a transaction that it may share: it raises only before it writes.
+
+        A transaction of its own for each would have the closing of a minute wait behind all that is to be changed.
+        """
+        result: T = self._changing.add((work, args))
+        return result
+
+    def _change_all(self, changes: list[work.Task]) -> Sequence[Any]:
+        return self._write(work.change_all, changes)
+
     def _write(self, work: Callable[..., T], *args: Any) -> T:
+        """What `work(connection, *args)` returns, in a transaction of its own."""
         result: T = self._writer.call(transaction, work, *args)
         return result
 

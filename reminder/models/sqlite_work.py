@@ -68,8 +68,8 @@ _SERIES = [field.name for field in fields(Series)]
 _event_row = attrgetter(*_EVENT)
 _series_row = attrgetter(*_SERIES)
 
-Question = tuple[Callable[..., Any], tuple[Any, ...]]
-"""What is called with a connection to read from it, and its further arguments, all of which can be compared."""
+Task = tuple[Callable[..., Any], tuple[Any, ...]]
+"""What is called with a connection, and its further arguments."""
 
 EVENT = ', '.join(_EVENT)
 """The columns of an event, as `as_event` takes them."""
@@ -125,10 +125,21 @@ def transaction(db: sqlite3.Connection, work: Callable[..., T], *args: Any) -> T
         return work(db, *args)
 
 
-def answer(db: sqlite3.Connection, questions: Sequence[Question]) -> Sequence[Any]:
+def answer(db: sqlite3.Connection, questions: Sequence[Task]) -> Sequence[Any]:
     """The answers to questions, in their order; the same question is asked once."""
     answers = {question: question[0](db, *question[1]) for question in dict.fromkeys(questions)}
     return [answers[question] for question in questions]
+
+
+def change_all(db: sqlite3.Connection, tasks: Sequence[Task]) -> Sequence[Any]:
+    """What comes of several changes, in their order; what a change raises that comes to nothing is its outcome."""
+    outcomes: list[Any] = []
+    for task, args in tasks:
+        try:
+            outcomes.append(task(db, *args))
+        except (Changed, MinuteClosed) as error:
+            outcomes.append(error)
+    return outcomes
 
 
 def rows(db: sqlite3.Connection, sql: str, values: Sequence[int | str]) -> list[Any]:

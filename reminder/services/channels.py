@@ -2,7 +2,7 @@
 
 import re
 
-from reminder.errors import InvalidInput
+from reminder.errors import InvalidInput, shown
 
 MAX_CHANNELS = 100
 """How many channels one client may listen to."""
@@ -16,8 +16,7 @@ def channel(value: object) -> str | None:
     if value is None:
         return None
     if not is_channel(value):
-        shown = str(value)[:100].encode(errors='replace').decode()
-        raise InvalidInput(f"channel='{shown}' is invalid: {_RULE}")
+        raise InvalidInput(f"channel='{shown(str(value))}' is invalid: {_RULE}")
     return str(value)
 
 
@@ -29,7 +28,7 @@ def channels(value: object) -> frozenset[str]:
         raise InvalidInput(f"'channels' has to be a list of at most {MAX_CHANNELS} names")
     for name in value:
         if not is_channel(name):
-            raise InvalidInput(f"'channels' holds {str(name)[:100]!a}, which is invalid: {_RULE}")
+            raise InvalidInput(f"'channels' holds '{shown(str(name))}', which is invalid: {_RULE}")
     return frozenset(value)
 
 

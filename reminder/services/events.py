@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pytz.tzinfo import BaseTzInfo
 
-from reminder.errors import InvalidInput
+from reminder.errors import InvalidInput, shown
 from reminder.models.event import MINUTE, Event, Series, derived_id, iso, new_id
 from reminder.services import timezones
 from reminder.services.channels import channel
@@ -29,7 +29,6 @@ PAYLOAD_BYTES = 4_096
 PAYLOAD_DEPTH = 32
 """How deep lists and objects may be nested in a payload."""
 
-_SHOWN_LENGTH = 100
 _TIME = re.compile(r'(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d)', re.ASCII)
 _TIME_FORMAT = '%Y-%m-%d %H:%M'
 _GREGORIAN_CYCLE = 400
@@ -318,9 +317,3 @@ def warning_of(time: str, zone: BaseTzInfo, meaning: Resolved) -> str | None:
         f'{time} does not exist in {zone.zone}, where clocks are put forward then; '
         f'the reminder comes at {meaning.local.strftime(_TIME_FORMAT)} there, {iso(meaning.instant)}'
     )
-
-
-def shown(value: str) -> str:
-    """`value` as it can be shown in any error: not too long, and without surrogates, which UTF-8 cannot hold."""
-    cut = value if len(value) <= _SHOWN_LENGTH else f'{value[:_SHOWN_LENGTH]}…'
-    return cut.encode(errors='replace').decode()

@@ -12,6 +12,7 @@ COUNT counts on the wall clock, thus also the one of two that become one. A rule
 alone: nothing has to be remembered between one occurrence and the next, however many have passed.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,14 +22,14 @@ from typing import NamedTuple
 
 from pytz.tzinfo import BaseTzInfo
 
-from reminder.errors import InvalidInput
+from reminder.errors import InvalidInput, shown
 from reminder.models import event
 from reminder.services import rrule, timezones
 from reminder.services.expansion import REACH, Expansion, minutes, moment
 
+_STRANGE = re.compile(r'[^ -~]')  # nothing in a rule
 _EPOCH = datetime(1970, 1, 1)
 _DAY = timedelta(days=1)
-_SHOWN_LENGTH = 100
 
 
 class Occurrence(NamedTuple):
@@ -76,7 +77,7 @@ class Rule:
             if next(rule.occurrences(rule.start - 1), None) is None:
                 raise ValueError(f'it names no time from {_text(start)} on, in {REACH} years')
         except ValueError as error:
-            raise InvalidInput(f'repeat={text[:_SHOWN_LENGTH]!a} is invalid: {error}') from None
+            raise InvalidInput(f"repeat='{shown(_STRANGE.sub('?', text))}' is invalid: {error}") from None
         return rule
 
     @classmethod
