@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from reminder.commands import ATTEMPTS, LIMIT, MAX_LIMIT, SEARCHED
+from reminder.commands import ANSWER_BYTES, ATTEMPTS, LIMIT, MAX_LIMIT, SEARCHED
 from reminder.config import Config
+from reminder.errors import SHOWN_LENGTH
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
 from reminder.services.events import KEY_LENGTH, LEAD, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
@@ -165,6 +166,8 @@ LIMITS = (
         _number(SEARCHED),
         'fewer are answered, with ``next``',
     ),
+    Limit('names and payloads in a list', _number(ANSWER_BYTES, 'bytes'), 'fewer are answered, with ``next``'),
+    Limit('what an ``error`` repeats of a value', _number(SHOWN_LENGTH, 'characters'), '``…`` stands for the rest'),
     Limit('tries of a change that others get in the way of', _number(ATTEMPTS), 'failure'),
     Limit('``channels`` of a client', _number(MAX_CHANNELS, 'names'), 'refused'),
     Limit('``token``', _number(MAX_TOKEN, 'characters'), 'refused'),
