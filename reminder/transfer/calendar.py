@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from icalendar import Alarm, Timezone, vRecur
+from icalendar import Alarm, vRecur
 from icalendar import Event as VEvent
 from pytz.tzinfo import BaseTzInfo
 
@@ -23,6 +23,7 @@ from reminder.transfer.source import Source
 from reminder.transfer.target import Found
 from reminder.transfer.times import Moment, Zones, at
 from reminder.transfer.vevent import CHANNEL, PAYLOAD, Entry, parse, repeated, single
+from reminder.transfer.vtimezone import vtimezone
 
 PRODUCT = '-//event-reminder//event-reminder//EN'
 _FORM = '%Y%m%dT%H%M%S'
@@ -60,7 +61,7 @@ class _Writer:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._zones: set[str] = set()
+        self._zones = {_UTC}
 
     def event(self, event: Event) -> str:
         return self._text(self._vevent(event.id, event, _moment(event)))
@@ -103,10 +104,10 @@ class _Writer:
         return vevent
 
     def _text(self, vevent: VEvent) -> str:
-        zone = vevent['DTSTART'].params.get('TZID', _UTC)
-        text = '' if zone in self._zones or zone == _UTC else Timezone.from_tzid(zone).to_ical().decode()
-        self._zones.add(zone)
-        return text + str(vevent.to_ical().decode())
+        name = vevent['DTSTART'].params.get('TZID', _UTC)
+        zone = None if name in self._zones else timezones.find(name)
+        self._zones.add(name)
+        return ''.join(part.to_ical().decode() for part in (zone and vtimezone(zone), vevent) if part)
 
 
 def _moment(event: Event) -> Moment:

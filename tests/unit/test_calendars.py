@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import icalendar
 import pytest
 import pytz
 
@@ -12,6 +13,7 @@ from reminder.services.series import rule_of_series
 from reminder.transfer.calendar import blocks, read
 from reminder.transfer.shifting import shift_rule
 from reminder.transfer.target import Repeated
+from reminder.transfer.vtimezone import vtimezone
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC
 BERLIN = pytz.timezone('Europe/Berlin')
@@ -255,3 +257,17 @@ def test_nothing_that_stands_in_a_calendar_ends_the_reading() -> None:
             list(read(calendar(f'DTSTART:20300131T083000Z\nSUMMARY:x\n{name}:{value}'), BERLIN, NOW))
             alarm = f'BEGIN:VALARM\nTRIGGER:{value}\nREPEAT:{value}\nDURATION:{value}\nEND:VALARM'
             list(read(calendar(f'DTSTART:{value}\nSUMMARY:x\nRRULE:FREQ=DAILY\n{name}:{value}\n{alarm}'), BERLIN, NOW))
+
+
+@pytest.mark.parametrize('name', ['Europe/Berlin', 'America/New_York', 'Africa/Casablanca', 'Asia/Kolkata'])
+def test_what_a_vtimezone_says_is_what_clocks_show(name: str) -> None:
+    zone = pytz.timezone(name)
+    told = icalendar.Timezone.from_ical(vtimezone(zone).to_ical())
+    assert isinstance(told, icalendar.Timezone)
+    clocks = told.to_tz(lookup_tzid=False)
+    for day in range(0, 365 * 67, 5):
+        moment = datetime(1970, 6, 1, 12) + timedelta(days=day)
+        assert clocks.utcoffset(moment) == zone.localize(moment).utcoffset(), moment
+    text = vtimezone(zone).to_ical().decode().replace('\r\n ', '')
+    if name == 'Europe/Berlin':  # at 02:00 by the clock that is put forward
+        assert '20300331T020000' in text and '20301027T030000' in text
