@@ -139,10 +139,10 @@ def read(lines: Iterable[str], default: BaseTzInfo, now: int) -> Iterator[Found]
 
     Repeated ones come last, as what changes them may stand anywhere.
     """
-    zones, waiting = Zones(default), defaultdict[str, _Waiting](_Waiting)
+    zones, waiting = Zones(default, now), defaultdict[str, _Waiting](_Waiting)
     for block in blocks(lines):
         if block.kind == 'VTIMEZONE':
-            _learn(zones, block.text)
+            zones.learn(block.text)
             continue
         uid = _uid(block.text)
         where = f'line {block.line} ({uid})' if uid else f'line {block.line}'
@@ -206,12 +206,6 @@ def blocks(lines: Iterable[str]) -> Iterator[Block]:
             kind, kept = '', []
     if kept:
         yield Block(begun, kind, ''.join(kept))
-
-
-def _learn(zones: Zones, text: str) -> None:
-    fields = dict(line.partition(':')[::2] for line in text.splitlines())
-    if 'TZID' in fields and 'X-LIC-LOCATION' in fields:
-        zones.learn(fields['TZID'], fields['X-LIC-LOCATION'])
 
 
 def _uid(text: str) -> str:

@@ -1,6 +1,6 @@
 """The times of a calendar (RFC 5545, 3.3.4, 3.3.5, 3.8.2): wall-clock times in zones that pytz knows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from pytz.tzinfo import BaseTzInfo
 from reminder.errors import InvalidInput
 from reminder.models.event import MINUTE
 from reminder.services import timezones
+from reminder.transfer.vtimezone import alike
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,15 +38,19 @@ class Moment(NamedTuple):
 
 class Zones:
     """The zones of a calendar's times: by IANA name, as the end of a longer one, by the name that Windows has for it,
-    or by what the calendar's own VTIMEZONE says of it; the default where a time has none."""
+    or as the one whose clocks show what the calendar's own VTIMEZONE says; the default where a time names none."""
 
-    def __init__(self, default: BaseTzInfo) -> None:
+    def __init__(self, default: BaseTzInfo, now: int) -> None:
+        """`now`: ms, UTC."""
         self._default = default
-        self._locations: dict[str, str] = {}
+        self._now = _EPOCH + timedelta(milliseconds=now)
+        self._told: dict[str, str] = {}
+        self._found: dict[str, BaseTzInfo | None] = {}
 
-    def learn(self, tzid: str, location: str) -> None:
-        """Notes what a VTIMEZONE says in its X-LIC-LOCATION."""
-        self._locations[tzid] = location
+    def learn(self, text: str) -> None:
+        """Notes the text of a VTIMEZONE."""
+        tzid = next((line.partition(':')[2] for line in text.splitlines() if line.startswith('TZID')), '')
+        self._told[tzid] = text
 
     def moment(self, value: object, parameters: Mapping[str, Any]) -> Moment:
         """The meaning of a DATE or DATE-TIME. Raises InvalidInput for what is none, or in a zone that is not known."""
@@ -63,17 +68,18 @@ class Zones:
         return Moment(value.replace(tzinfo=None, second=0, microsecond=0), zone)
 
     def _find(self, tzid: str) -> BaseTzInfo:
-        for name in self._names(tzid):
-            zone = timezones.find(name)
-            if zone is not None:
-                return zone
-        raise InvalidInput(f'TZID={tzid[:100]!a} is no zone that is known')
-
-    def _names(self, tzid: str) -> Iterator[str]:
-        parts = tzid.split('/')
-        yield from ('/'.join(parts[begin:]) for begin in range(len(parts)))
-        yield WINDOWS_TO_OLSON.get(tzid, '')
-        yield self._locations.get(tzid, '')
+        if tzid not in self._found:
+            parts = tzid.split('/')
+            names = ['/'.join(parts[begin:]) for begin in range(len(parts))]
+            known = (timezones.find(name) for name in (*names, WINDOWS_TO_OLSON.get(tzid, '')))
+            told = self._told.get(tzid)
+            self._found[tzid] = next(filter(None, known), None) or (
+                None if told is None else alike(told, self._default, self._now)
+            )
+        found = self._found[tzid]
+        if found is None:
+            raise InvalidInput(f'TZID={tzid[:100]!a} is no zone that is known')
+        return found
 
 
 def at(instant: int, zone: BaseTzInfo) -> Moment:

@@ -69,6 +69,8 @@ def parse(text: str, zones: Zones) -> Entry:
     if 'DTSTART' not in component:
         raise InvalidInput('it has no DTSTART')
     recurs_at = _moment(component, 'RECURRENCE-ID', zones) if 'RECURRENCE-ID' in component else None
+    if recurs_at is not None and 'RANGE' in _get(component, 'RECURRENCE-ID').params:
+        raise InvalidInput('it changes a series from an occurrence on, which is not known here')
     start = _moment(component, 'DTSTART', zones)
     return Entry(
         component=component,

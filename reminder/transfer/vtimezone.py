@@ -1,16 +1,20 @@
-"""VTIMEZONEs (RFC 5545, 3.6.5): what a zone's clocks show, for programs that do not know its name."""
+"""VTIMEZONEs (RFC 5545, 3.6.5): what clocks show in a zone whose name somebody may not know, be it others or we."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import icalendar
+import pytz
 from icalendar import Timezone, TimezoneDaylight, TimezoneStandard
 from pytz.tzinfo import BaseTzInfo
 
 _BEGIN, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC)
 """Between these the tz data of pytz tells changes."""
+_COMPARED = range(-400, 1_500, 3)
+"""Days from now on which clocks are compared."""
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 
 
@@ -35,6 +39,26 @@ def vtimezone(zone: BaseTzInfo) -> Timezone:
     return timezone
 
 
+def alike(text: str, first: BaseTzInfo, now: datetime) -> BaseTzInfo | None:
+    """The zone whose clocks show what a VTIMEZONE says, for some years around `now`; None where there is none.
+
+    Of several it is `first`, or else one whose city the VTIMEZONE names.
+    """
+    today = datetime(now.year, now.month, now.day, 12)
+    noons = [today + day * _DAY for day in _COMPARED]
+    try:
+        told: Any = icalendar.Timezone.from_ical(text)
+        clocks = told.to_tz(lookup_tzid=False)
+        shown = [(noon - clocks.utcoffset(noon), noon) for noon in noons]
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):  # what icalendar raises for odd ones
+        return None
+    names = sorted(pytz.common_timezones, key=lambda name: name.rpartition('/')[2] not in text)
+    zones = (first, *map(pytz.timezone, names))
+    return next(
+        (zone for zone in zones if all(zone.fromutc(utc).replace(tzinfo=None) == noon for utc, noon in shown)), None
+    )
+
+
 def _observance(before: timedelta, clock: _Clock, moments: list[datetime]) -> TimezoneStandard | TimezoneDaylight:
     """What clocks are like from these moments on, each of which is told as clocks had it before."""
     first, *others = [(moment + before).replace(tzinfo=None) for moment in moments]
@@ -51,8 +75,8 @@ def _observance(before: timedelta, clock: _Clock, moments: list[datetime]) -> Ti
 def _changes(zone: BaseTzInfo) -> Iterator[datetime]:
     """When clocks change; no zone does so twice within two days."""
     days = (_BEGIN + number * _DAY for number in range((_END - _BEGIN).days + 1))
-    for begin, end in pairwise(days):
-        if _clock(zone, begin) != (changed := _clock(zone, end)):
+    for (begin, clock), (end, changed) in pairwise((day, _clock(zone, day)) for day in days):
+        if clock != changed:
             while end - begin > _SECOND:
                 middle = begin + (end - begin) // _SECOND // 2 * _SECOND
                 begin, end = (begin, middle) if _clock(zone, middle) == changed else (middle, end)

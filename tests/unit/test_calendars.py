@@ -66,9 +66,37 @@ def test_times_are_in_the_zones_that_they_name(start: str, expected: tuple[str, 
     assert times(f'{start}\nSUMMARY:x') == [expected]
 
 
-def test_a_zone_may_say_which_it_is() -> None:
-    zone = 'TZID:Ours\nX-LIC-LOCATION:Asia/Tokyo'
-    assert times(zone, 'DTSTART;TZID=Ours:20300131T083000\nSUMMARY:x') == [('2030-01-30T23:30', 'Asia/Tokyo')]
+TOKYO = 'BEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0900\nTZOFFSETTO:+0900\nEND:STANDARD'
+EASTERN = """\
+BEGIN:DAYLIGHT
+DTSTART:20070311T020000
+RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=2SU
+TZOFFSETFROM:-0500
+TZOFFSETTO:-0400
+END:DAYLIGHT
+BEGIN:STANDARD
+DTSTART:20071104T020000
+RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=1SU
+TZOFFSETFROM:-0400
+TZOFFSETTO:-0500
+END:STANDARD"""
+
+
+@pytest.mark.parametrize(
+    ('zone', 'expected'),
+    [
+        (f'TZID:Ours\nX-LIC-LOCATION:Asia/Tokyo\n{TOKYO}', ('2030-07-30T23:30', 'Asia/Tokyo')),
+        (f'TZID:Ours\n{EASTERN}\nCOMMENT:of New_York', ('2030-07-31T12:30', 'America/New_York')),
+    ],
+)
+def test_a_zone_of_its_own_is_the_one_whose_clocks_agree(zone: str, expected: tuple[str, str]) -> None:
+    assert times(zone, 'DTSTART;TZID=Ours:20300731T083000\nSUMMARY:x') == [expected]
+
+
+def test_a_zone_that_is_nowhere_is_not_known() -> None:
+    odd = TOKYO.replace('+0900', '+0911')
+    assert 'is no zone' in fault(f'TZID:Ours\n{odd}', 'DTSTART;TZID=Ours:20300131T083000\nSUMMARY:x')[1]
+    assert 'is no zone' in fault('TZID:Ours\nX:', 'DTSTART;TZID=Ours:20300131T083000\nSUMMARY:x')[1]
     assert 'is no zone' in fault('DTSTART;TZID=Mars/Olympus:20300131T083000\nSUMMARY:x')[1]
 
 
@@ -193,6 +221,10 @@ def test_a_change_of_what_is_not_there_is_an_event() -> None:
         ('SUMMARY:x', 'it has no DTSTART'),
         ('DTSTART:20300131T083000Z', 'it has no SUMMARY'),
         ('DTSTART:soon\nSUMMARY:x', 'DTSTART is invalid'),
+        (
+            'DTSTART:20300131T083000Z\nSUMMARY:x\nRECURRENCE-ID;RANGE=THISANDFUTURE:20300131T083000Z',
+            'from an occurrence on',
+        ),
         ('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=SECONDLY', 'finer than a minute'),
         ('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=NEVER', 'RRULE is invalid'),
         ('DTSTART:20300131T083000Z\nSUMMARY:x\nRRULE:FREQ=DAILY\nEXDATE:soon', 'EXDATE is invalid'),
