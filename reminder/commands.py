@@ -25,8 +25,14 @@ logger = logging.getLogger(__name__)
 
 LIMIT, MAX_LIMIT = 100, 1_000
 """Entries of a list that are answered at once: unless told otherwise, and at most."""
-PORTION, SEARCHED = 1_000, 5_000
-"""Entries that are read at a time, and looked through in all, where those of some channels are asked for."""
+ANSWERED, PORTION, SEARCHED = 101, 1_000, 5_000
+"""Entries that are read at a time where all are asked for, and where those of some channels are; and in all."""
+LISTS = 4
+"""Lists that are made at a time."""
+RULES_WAITING, LISTS_WAITING, CHANGES_WAITING = 64, 28, 3
+"""Commands that may wait for others: for the rules of series, for lists, and for changes of the same event."""
+STRIPES = 64
+"""Parts into which events are divided by their ids, for gates."""
 ANSWER_BYTES = 65_536
 """Bytes of names and payloads after which an answer ends, although more were asked for."""
 ATTEMPTS = 3
@@ -56,7 +62,12 @@ class Commands:
         rest: Callable[[float], None],
     ) -> None:
         """`rest` waits for some seconds."""
-        self._rules = Gate(rest)
+        # Rules of series, which may cost tens of ms each, take a quarter of the time at most.
+        self._rules = Gate(1, RULES_WAITING, lambda seconds: rest(3 * seconds))
+        # Large answers are made few at a time, as each of them keeps all others waiting.
+        self._lists = Gate(LISTS, LISTS_WAITING)
+        # Changes of one event come one after the other, instead of getting in each other's way.
+        self._changes = [Gate(1, CHANGES_WAITING) for _ in range(STRIPES)]
         self._store = store
         self._log = log
         self._delivery = delivery
@@ -171,7 +182,7 @@ class Commands:
             kept = found if found.cancelled else self._replace(found, replace(found, cancelled=True))
             return _success({**event_view(kept), 'state': 'cancelled'})
 
-        return _again(cancel)
+        return self._one_by_one(data.id(), cancel)
 
     def _update_event(self, data: '_Data', identity: Identity) -> Envelope:
         def update() -> Envelope:
@@ -187,7 +198,7 @@ class Commands:
             kept = found if event == found else self._replace(found, event)
             return _success({**event_view(kept), 'state': 'pending'}, warning)
 
-        return _again(update)
+        return self._one_by_one(data.id(), update)
 
     def _update_series(self, found: Series, data: '_Data', identity: Identity, now: int) -> Envelope:
         if found.ended:
@@ -201,6 +212,17 @@ class Commands:
         self._occurrences.take_back(changed, self._store.record().closed)
         self._occurrences.extend(changed, changed.made)
         return _success(self._view_of_series(changed))
+
+    def _one_by_one(self, id: str, change: Callable[[], Envelope]) -> Envelope:
+        """What `change` returns, which looks at what is there anew when another server changed it meanwhile.
+
+        Raises Changed where that happens again and again.
+        """
+        with self._changes[hash(id) % STRIPES].pass_through():
+            for _ in range(ATTEMPTS - 1):
+                with suppress(Changed):
+                    return change()
+            return change()
 
     def _replace(self, old: Event, new: Event) -> Event:
         """Changes an event. Raises Changed, or InvalidInput where it is too late for that."""
@@ -246,7 +268,7 @@ class Commands:
         def read(events: Sequence[Event], count: int) -> Sequence[Event]:
             return self._store.read(events[-1].place if events else after, until, count)
 
-        found, last = _search(read, data.limit(), self._channels(data, identity))
+        found, last = self._search(read, data.limit(), self._channels(data, identity))
         following = None if last is None else encode_offset(record.log, last.place)
         return _success({'events': [event_view(event) for event in found], 'next': following})
 
@@ -259,7 +281,7 @@ class Commands:
         def read(series: Sequence[Series], count: int) -> Sequence[Series]:
             return self._store.list_series(series[-1].id if series else after or '', count)
 
-        found, last = _search(read, data.limit(), self._channels(data, identity))
+        found, last = self._search(read, data.limit(), self._channels(data, identity))
         following = None if last is None else last.id
         return _success({'series': [self._view_of_series(one) for one in found], 'next': following})
 
@@ -272,9 +294,18 @@ class Commands:
             after = events[-1].place if events else place
             return self._store.read(after, end, count) if after < end else ()
 
-        found, last = _search(read, data.limit(), self._channels(data, identity))
+        found, last = self._search(read, data.limit(), self._channels(data, identity))
         offset = encode_offset(self._store.record().log, max(place, end) if last is None else last.place)
         return _success({'reminders': [event.reminder() for event in found], 'next': offset, 'complete': complete})
+
+    def _search(
+        self,
+        read: Callable[[Sequence[Found], int], Sequence[Found]],
+        limit: int,
+        channels: frozenset[str] | None,
+    ) -> tuple[list[Found], Found | None]:
+        with self._lists.pass_through():
+            return _search(read, limit, channels)
 
     def _channels(self, data: '_Data', identity: Identity) -> frozenset[str] | None:
         """The channels to look into, beside what has none."""
@@ -357,11 +388,12 @@ def _search(
     be few for some channels. Answers also the last that was looked at; None where nothing lies behind it.
     """
     found: list[Found] = []
-    size = 0
+    size = searched = 0
     looked_at: Sequence[Found] = ()
-    portion = limit + 1 if channels is None else PORTION
-    for _ in range(SEARCHED // PORTION):
+    portion = min(limit + 1, ANSWERED) if channels is None else PORTION
+    while searched < SEARCHED:
         looked_at = read(looked_at, portion)
+        searched += len(looked_at)
         for number, one in enumerate(looked_at, 1):
             if channels is None or one.channel is None or one.channel in channels:
                 found.append(one)
@@ -375,14 +407,6 @@ def _search(
 
 def _owns(identity: Identity, found: Event | Series) -> bool:
     return found.owner is not None and found.owner == identity.subject
-
-
-def _again(change: Callable[[], Envelope]) -> Envelope:
-    """What `change` returns, which looks at what is there anew when that was changed meanwhile. Raises Changed."""
-    for _ in range(ATTEMPTS - 1):
-        with suppress(Changed):
-            return change()
-    return change()
 
 
 def _success(response: object, warning: str | None = None) -> Envelope:

@@ -7,8 +7,8 @@ from reminder.errors import InvalidInput, shown
 MAX_CHANNELS = 100
 """How many channels one client may listen to."""
 
-_NAME = re.compile(r'[A-Za-z0-9_.:/-]{1,128}', re.ASCII)
-_RULE = 'a name is 1 to 128 of the characters A-Z a-z 0-9 _ . : / -'
+NAME = re.compile(r'[A-Za-z0-9_.:/-]{1,128}', re.ASCII)
+RULE = 'a name is 1 to 128 of the characters A-Z a-z 0-9 _ . : / -'
 
 
 def channel(value: object) -> str | None:
@@ -16,7 +16,7 @@ def channel(value: object) -> str | None:
     if value is None:
         return None
     if not is_channel(value):
-        raise InvalidInput(f"channel='{shown(str(value))}' is invalid: {_RULE}")
+        raise InvalidInput(f"channel='{shown(str(value))}' is invalid: {RULE}")
     return str(value)
 
 
@@ -28,10 +28,10 @@ def channels(value: object) -> frozenset[str]:
         raise InvalidInput(f"'channels' has to be a list of at most {MAX_CHANNELS} names")
     for name in value:
         if not is_channel(name):
-            raise InvalidInput(f"'channels' holds '{shown(str(name))}', which is invalid: {_RULE}")
+            raise InvalidInput(f"'channels' holds '{shown(str(name))}', which is invalid: {RULE}")
     return frozenset(value)
 
 
 def is_channel(value: object) -> bool:
     """Whether that is the name of a channel."""
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+    return isinstance(value, str) and NAME.fullmatch(value) is not None

@@ -1,40 +1,43 @@
-"""A gate before work that takes the processor for long, so that those who ask for it leave the others enough."""
+"""Gates before work that takes long, so that those who ask for much of it leave enough for the others."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Semaphore
 
 from reminder.errors import InvalidInput
 
-WAITING = 64
-"""Who may wait at the gate; more are turned away."""
-REST = 3
-"""How long it is shut after each, in times of what that took: so all of them together take a quarter of the time."""
-
 
 class Gate:
-    """Lets in one at a time."""
+    """Lets in a few at a time; a few more may wait."""
 
-    def __init__(self, rest: Callable[[float], None], clock: Callable[[], float] = time.perf_counter) -> None:
-        """`rest` waits for some seconds, while others work."""
+    def __init__(
+        self,
+        inside: int,
+        waiting: int,
+        rest: Callable[[float], None] = lambda seconds: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`inside` are let in at a time, and so many more may wait. Each is followed by a rest of as many seconds as it
+        took, in which nobody takes its place."""
+        self._most = inside + waiting
+        self._places = Semaphore(inside)
         self._rest = rest
         self._clock = clock
-        self._turn = Lock()
-        self._waiting = 0
+        self._there = 0
 
     @contextmanager
     def pass_through(self) -> Iterator[None]:
         """Waits until it is one's turn. Raises InvalidInput where too many wait already."""
-        if self._waiting >= WAITING:
-            raise InvalidInput("too many want to 'repeat' just now; please try again later")
-        self._waiting += 1
+        if self._there >= self._most:
+            raise InvalidInput('too many ask for the same just now; please try again later')
+        self._there += 1
         try:
-            with self._turn:
+            with self._places:
                 begun = self._clock()
                 try:
                     yield
                 finally:
-                    self._rest(REST * (self._clock() - begun))
+                    self._rest(self._clock() - begun)
         finally:
-            self._waiting -= 1
+            self._there -= 1

@@ -20,6 +20,8 @@ from reminder.services.recurrence import Occurrence, Rule
 
 logger = logging.getLogger(__name__)
 
+TOGETHER = 10_000
+"""Series that are looked at together."""
 PORTION = 50
 """Series, or occurrences of one, that are made together: few enough for others to have their turn in between."""
 
@@ -42,22 +44,31 @@ class Occurrences:
     """
 
     def __init__(self, store: Store, limit: int) -> None:
-        """Of one series, over a time in which no server ran, the newest `limit` occurrences are made."""
+        """Of a time in which no server ran the newest `limit` occurrences are made, of all series together."""
         self._store = store
         self._limit = limit
 
     def make(self, minute: int) -> None:
-        """Makes what is due up to `minute` (ms, UTC), and of each series the occurrence after that."""
-        while due := self._store.series_due(minute, PORTION):
-            self._extend([self._plan(series, minute) for series in due])
+        """Makes what is due up to `minute` (ms, UTC), and of each series the occurrence after that.
+
+        Of all of them together no more than the limit for one, unless there are more series than that.
+        """
+        while due := self._store.series_due(minute, TOGETHER):
+            share = max(1, self._limit // len(due))
+            extended = 0
+            for begin in range(0, len(due), PORTION):
+                portion = due[begin : begin + PORTION]
+                extended += self._extend([self._plan(series, minute, share) for series in portion])
+            if not extended:
+                return  # others are at it, or what is kept cannot be told from what it should be
 
     def extend(self, series: Series, minute: int) -> None:
         """Makes what of one series is due up to `minute` (ms, UTC), and the occurrence after that."""
-        self._extend([self._plan(series, minute)])
+        self._extend([self._plan(series, minute, self._limit)])
 
-    def _plan(self, series: Series, minute: int) -> '_Plan':
+    def _plan(self, series: Series, minute: int, limit: int) -> '_Plan':
         try:
-            due, following = _newest(rule_of_series(series), series.made, minute, self._limit)
+            due, following = _newest(rule_of_series(series), series.made, minute, limit)
         except InvalidInput as error:  # not written by us; it must not keep the others from being made
             logger.error('the series %s ends, as it cannot be read: %s', series.id, error)
             return _Plan(series, replace(series, ended=True), [])
@@ -65,7 +76,8 @@ class Occurrences:
             return _Plan(series, replace(series, made=max(series.made, minute), ended=True), due)
         return _Plan(series, replace(series, made=following.time), [*due, following])
 
-    def _extend(self, plans: Sequence['_Plan']) -> None:
+    def _extend(self, plans: Sequence['_Plan']) -> int:
+        """Does what was planned; answers for how many series."""
         # Whoever has closed a minute had made before what is due in it; and of what is there, but not delivered yet, a
         # store may not be able to say more.
         closed = self._store.record().closed
@@ -74,13 +86,13 @@ class Occurrences:
             for outcome in self._store.add_all(events[begin : begin + ADDED]):
                 if isinstance(outcome, StoreUnavailable):
                     raise outcome
-        for plan, replaced in zip(
-            plans, self._store.replace_all_series([(plan.before, plan.after) for plan in plans]), strict=True
-        ):
+        replacements = self._store.replace_all_series([(plan.before, plan.after) for plan in plans])
+        for plan, replaced in zip(plans, replacements, strict=True):
             now = None if replaced else self._store.get_series(plan.before.id)
             if now is not None and (now.revision, now.ended) != (plan.before.revision, False):
                 # Others have looked for what was there to be cancelled, before it was.
                 self._take_back([occurrence(plan.before, one) for one in plan.occurrences])
+        return sum(replacements)
 
     def take_back(self, series: Series, closed: int) -> None:
         """Cancels what is due after `closed` (ms, UTC) and does not belong to the series as it is now.

@@ -97,7 +97,7 @@ FAILURES = (
         _schedule(time='2027-01-01 08:00', repeat='FREQ=DAILY;COUNT=3'),
         "repeat='FREQ=DAILY;COUNT=3' names no time in the future",
     ),
-    Failure('a wrong channel', _schedule(channel='team web'), f"channel='team web' is invalid: {channels._RULE}"),
+    Failure('a wrong channel', _schedule(channel='team web'), f"channel='team web' is invalid: {channels.RULE}"),
     Failure(
         'a long payload',
         _schedule(payload='x' * PAYLOAD_BYTES),
@@ -213,7 +213,7 @@ REFUSALS = (
     Refusal(
         'a channel has another name than channels may have',
         {'channels': ['team web']},
-        f"'channels' holds 'team web', which is invalid: {channels._RULE}",
+        f"'channels' holds 'team web', which is invalid: {channels.RULE}",
     ),
 )
 """Why any server refuses a connection."""

@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass
 
-from reminder.commands import ANSWER_BYTES, ATTEMPTS, LIMIT, MAX_LIMIT, SEARCHED
+from reminder.commands import (
+    ANSWER_BYTES,
+    ATTEMPTS,
+    CHANGES_WAITING,
+    LIMIT,
+    LISTS_WAITING,
+    MAX_LIMIT,
+    RULES_WAITING,
+    SEARCHED,
+)
 from reminder.config import Config
 from reminder.errors import SHOWN_LENGTH
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
 from reminder.services.events import KEY_LENGTH, LEAD, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
 from reminder.services.expansion import REACH
-from reminder.services.gate import WAITING
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES
 from reminder.services.log import CURSOR_EVERY, SEARCH
 from reminder.services.rrule import COUNT, INTERVAL
@@ -151,14 +159,16 @@ def _number(value: float, unit: str = '') -> str:
 
 LIMITS = (
     Limit('``eventName``', _number(NAME_LENGTH, 'characters'), 'failure'),
-    Limit('a channel', f'``{channels._NAME.pattern}``', 'failure; refused where a client connects'),
+    Limit('a channel', f'``{channels.NAME.pattern}``', 'failure; refused where a client connects'),
     Limit('``payload``', f'{_number(PAYLOAD_BYTES, "bytes of JSON in UTF-8")}, {PAYLOAD_DEPTH} levels deep', 'failure'),
     Limit('``key``', _number(KEY_LENGTH, 'characters'), 'failure'),
     Limit('``repeat``', _number(RULE_LENGTH, 'characters'), 'failure'),
     Limit('``COUNT`` in ``repeat``', _number(COUNT), 'failure'),
     Limit('``INTERVAL`` in ``repeat``', _number(INTERVAL), 'failure'),
     Limit('the next time that ``repeat`` names', _number(REACH, 'years ahead'), 'failure, or the series is over'),
-    Limit('series that wait to be scheduled or changed', _number(WAITING), 'failure'),
+    Limit('series that wait to be scheduled or changed', _number(RULES_WAITING), 'failure'),
+    Limit('lists that wait to be answered', _number(LISTS_WAITING), 'failure'),
+    Limit('changes of one event that wait', _number(CHANGES_WAITING), 'failure'),
     Limit('a minute is closed', _number(LEAD / 1000, 's before it begins'), 'failure: ``should be in future``'),
     Limit('``limit``', f'{_number(MAX_LIMIT)}; {LIMIT} unless given', 'failure'),
     Limit(

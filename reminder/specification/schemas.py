@@ -40,7 +40,7 @@ def optional(schema: Schema) -> Schema:
     return {'oneOf': [*schema['allOf'], {'type': 'null'}], 'description': schema['description']}
 
 
-_CHANNEL_NAME = f'^{channels._NAME.pattern}$'
+_CHANNEL_NAME = f'^{channels.NAME.pattern}$'
 
 INSTANT = '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$'
 ID = '^[0-9a-f]{24}$'
