@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
+from icalendar import Component
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 from pytz.tzinfo import BaseTzInfo
 
@@ -98,3 +99,16 @@ def later(moment: Moment, shift: timedelta) -> Moment:
     sign = 1 if shift >= timedelta() else -1
     begin = moment._replace(local=moment.local + sign * timedelta(days=days), is_day=False)
     return begin if not rest else at(begin.instant + sign * (rest // timedelta(milliseconds=1)), moment.zone)
+
+
+def get(component: Component, name: str) -> Any:
+    """A property, of the kind that its name has; None where there is none."""
+    return component.get(name)
+
+
+def moment_of(component: Component, name: str, zones: Zones) -> Moment:
+    """A property that is one DATE or DATE-TIME. Raises InvalidInput."""
+    value = get(component, name)
+    if isinstance(value, list):
+        raise InvalidInput(f'it has more than one {name}')
+    return zones.moment(getattr(value, 'dt', None), value.params)

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import icalendar
@@ -23,16 +23,13 @@ from reminder.services import events
 from reminder.services.channels import channel
 from reminder.services.recurrence import Occurrence
 from reminder.services.series import occurrence
+from reminder.transfer.alarms import AT_ONCE, absolute, length, shifts
 from reminder.transfer.lines import ID
 from reminder.transfer.shifting import shift_rule
 from reminder.transfer.target import Repeated
-from reminder.transfer.times import Moment, Zones, at, later
+from reminder.transfer.times import Moment, Zones, at, get, later, moment_of
 
 CHANNEL, PAYLOAD = 'X-EVENT-REMINDER-CHANNEL', 'X-EVENT-REMINDER-PAYLOAD'
-ALARMS = 50
-"""Alarms of an entry, with their repetitions, at most."""
-
-_AT_ONCE = timedelta()
 _READ = {'DTSTART', 'DTEND', 'DURATION', 'RRULE', 'RDATE', 'EXDATE', 'RECURRENCE-ID', 'TRIGGER', 'REPEAT'}
 
 
@@ -68,16 +65,16 @@ def parse(text: str, zones: Zones) -> Entry:
                 raise InvalidInput(f'{name or "a line"} is invalid: {reason}')
     if 'DTSTART' not in component:
         raise InvalidInput('it has no DTSTART')
-    recurs_at = _moment(component, 'RECURRENCE-ID', zones) if 'RECURRENCE-ID' in component else None
-    if recurs_at is not None and 'RANGE' in _get(component, 'RECURRENCE-ID').params:
+    recurs_at = moment_of(component, 'RECURRENCE-ID', zones) if 'RECURRENCE-ID' in component else None
+    if recurs_at is not None and 'RANGE' in get(component, 'RECURRENCE-ID').params:
         raise InvalidInput('it changes a series from an occurrence on, which is not known here')
-    start = _moment(component, 'DTSTART', zones)
+    start = moment_of(component, 'DTSTART', zones)
     return Entry(
         component=component,
         uid=str(component.get('UID', '')),
         name=_name(component),
         start=start,
-        length=_length(component, start, zones),
+        length=length(component, start, zones),
         recurs_at=recurs_at,
         is_cancelled=str(component.get('STATUS', '')).upper() == 'CANCELLED',
     )
@@ -95,7 +92,7 @@ def repeated(entry: Entry, changes: Iterable[Entry], zones: Zones, now: int) -> 
 
     Raises InvalidInput.
     """
-    rule = _get(entry.component, 'RRULE')
+    rule = get(entry.component, 'RRULE')
     if isinstance(rule, list) or 'EXRULE' in entry.component:
         raise InvalidInput('it has more than one rule')
     changes = list(changes)
@@ -111,7 +108,7 @@ def repeated(entry: Entry, changes: Iterable[Entry], zones: Zones, now: int) -> 
             if not change.is_cancelled:
                 yield from single(change)
     else:
-        for shift in _shifts(entry):
+        for shift in shifts(entry.component, entry.length):
             yield _series(entry, changes, zones, rule.to_ical().decode(), shift, now)
     yield from _absolute(entry, entry.uid)
 
@@ -120,7 +117,7 @@ def _series(entry: Entry, changes: Sequence[Entry], zones: Zones, rule: str, shi
     zone, begin = entry.start.zone, entry.start.local
     data = _data(entry, entry.uid, shift, Moment(begin + shift, zone))
     series = events.begin_series(events.wanted({**data, 'repeat': shift_rule(rule, begin, shift, zone)}), now)
-    if shift == _AT_ONCE and ID.fullmatch(entry.uid):
+    if shift == AT_ONCE and ID.fullmatch(entry.uid):
         series = replace(series, id=entry.uid)
 
     def shifted(moment: Moment) -> Moment:
@@ -149,22 +146,20 @@ def _series(entry: Entry, changes: Sequence[Entry], zones: Zones, rule: str, shi
 
 def _once(entry: Entry, identity: str, start: Moment) -> Iterator[Event]:
     """The events of one occurrence, whose alarms are relative to its start."""
-    for shift in _shifts(entry):
+    for shift in shifts(entry.component, entry.length):
         yield _event(entry, identity, shift, later(start, shift))
 
 
 def _absolute(entry: Entry, identity: str) -> Iterator[Event]:
     """The events of alarms that have a time of their own."""
-    for alarm in entry.component.walk('VALARM'):
-        trigger = _trigger(alarm)
-        if isinstance(trigger, datetime):
-            instant = event.instant(trigger if trigger.tzinfo else trigger.replace(tzinfo=UTC))
-            yield _event(entry, f'{identity} {instant}', _AT_ONCE, at(instant, entry.start.zone))
+    for time in absolute(entry.component):
+        instant = event.instant(time)
+        yield _event(entry, f'{identity} {instant}', AT_ONCE, at(instant, entry.start.zone))
 
 
 def _event(entry: Entry, identity: str, shift: timedelta, moment: Moment) -> Event:
     made = events.schedule(events.wanted(_data(entry, identity, shift, moment)), 0).event
-    return replace(made, id=identity) if shift == _AT_ONCE and ID.fullmatch(identity) else made
+    return replace(made, id=identity) if shift == AT_ONCE and ID.fullmatch(identity) else made
 
 
 def _data(entry: Entry, identity: str, shift: timedelta, moment: Moment) -> dict[str, Any]:
@@ -187,51 +182,9 @@ def _details(component: Component) -> dict[str, Any]:
     }
 
 
-def _shifts(entry: Entry) -> list[timedelta]:
-    """How long after the begin its alarms are; at once where it has none."""
-    shifts: dict[timedelta, None] = {}
-    is_absolute = False
-    for alarm in entry.component.walk('VALARM'):
-        trigger = _trigger(alarm)
-        is_absolute = is_absolute or isinstance(trigger, datetime)
-        if isinstance(trigger, timedelta):
-            from_end = str(_get(alarm, 'TRIGGER').params.get('RELATED', '')).upper() == 'END'
-            pause = _span(alarm, 'DURATION') if 'DURATION' in alarm else _AT_ONCE
-            for number in range(min(int(_get(alarm, 'REPEAT') or 0), ALARMS) + 1):
-                shifts[trigger + number * pause + (entry.length if from_end else _AT_ONCE)] = None
-    if len(shifts) > ALARMS:
-        raise InvalidInput(f'it has more than {ALARMS} alarms')
-    return list(shifts) or ([] if is_absolute else [_AT_ONCE])
-
-
-def _trigger(alarm: Component) -> date | timedelta | None:
-    """When an alarm is; None of one that is switched off."""
-    trigger = _get(alarm, 'TRIGGER')
-    if trigger is None or str(_get(alarm, 'ACTION') or '').upper() == 'NONE':
-        return None
-    if isinstance(trigger, list) or not isinstance(trigger.dt, timedelta | datetime):
-        raise InvalidInput('an alarm has no TRIGGER that can be read')
-    return trigger.dt
-
-
-def _length(component: Component, start: Moment, zones: Zones) -> timedelta:
-    if 'DURATION' in component:
-        return _span(component, 'DURATION')
-    if 'DTEND' in component:
-        return timedelta(milliseconds=_moment(component, 'DTEND', zones).instant - start.instant)
-    return timedelta(days=start.is_day)
-
-
-def _span(component: Component, name: str) -> timedelta:
-    span = getattr(_get(component, name), 'dt', None)
-    if not isinstance(span, timedelta):
-        raise InvalidInput(f'{name} is no duration')
-    return span
-
-
 def _dates(entry: Entry, name: str, zones: Zones) -> Iterator[Moment]:
     """The dates of a property; one without a time is at the time of the entry's begin."""
-    found = _get(entry.component, name) or []
+    found = get(entry.component, name) or []
     for one in found if isinstance(found, list) else [found]:
         for listed in getattr(one, 'dts', []):
             value = listed.dt[0] if isinstance(listed.dt, tuple) else listed.dt
@@ -240,18 +193,6 @@ def _dates(entry: Entry, name: str, zones: Zones) -> Iterator[Moment]:
                 local = datetime.combine(moment.local, entry.start.local.time())
                 moment = Moment(local, entry.start.zone)
             yield moment
-
-
-def _get(component: Component, name: str) -> Any:
-    """A property, of the kind that its name has; None where there is none."""
-    return component.get(name)
-
-
-def _moment(component: Component, name: str, zones: Zones) -> Moment:
-    value = _get(component, name)
-    if isinstance(value, list):
-        raise InvalidInput(f'it has more than one {name}')
-    return zones.moment(getattr(value, 'dt', None), value.params)
 
 
 def _name(component: Component) -> str:

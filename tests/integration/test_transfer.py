@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -307,3 +309,17 @@ def test_standard_input_is_read_in_this_process_too(
     assert (code, out, err) == (0, counts(4, 0, 1), '')
     lines = map(json.loads, transfer(database(tmp_path), 'export')[1].splitlines())
     assert {one['time'] for one in lines if one['name'] == 'Holiday' and 'time' in one} == {'2036-12-24T15:00:00.000Z'}
+
+
+def test_a_person_sees_how_far_it_is_and_a_program_does_not(tmp_path: Path) -> None:
+    (tmp_path / 'events.ics').write_text(CALENDAR)
+    controller, terminal = pty.openpty()
+    env = environment(TERM='xterm', DATABASE_URL=database(tmp_path))
+    done = subprocess.run(
+        [*COMMAND, 'import', 'events.ics'], env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, text=True
+    )
+    os.close(terminal)
+    shown = os.read(controller, 100_000).decode()
+    os.close(controller)
+    assert (done.returncode, done.stdout) == (0, counts(4, 0, 1))
+    assert 'importing' in shown and '100%' in shown
