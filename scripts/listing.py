@@ -7,7 +7,6 @@ no core for the server or this program. The server's memory is what the kernel s
 
 import argparse
 import json
-import sqlite3
 import statistics
 import sys
 import time
@@ -18,6 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from reminder.models.event import Event
+from reminder.models.store import open_store
 from tests.faults import ClockedServer
 from tests.hostile.canary import unserved
 from tests.server import MINUTE
@@ -43,9 +44,13 @@ def main() -> None:
 def fill(path: Path, now: int, count: int) -> None:
     """Puts events into a store's file, a hundred of each minute from the next but nine on."""
     begin = (now // MINUTE + 10) * MINUTE
-    rows = ((begin + number // 100 * MINUTE, f'{number:024x}', f'event {number}') for number in range(count))
-    with closing(sqlite3.connect(path)) as database, database:
-        database.executemany('INSERT INTO events (time, id, name) VALUES (?, ?, ?)', rows)
+    with closing(open_store(f'sqlite:///{path}', lambda function, *arguments: function(*arguments))) as store:
+        store.open(now)
+        for first in range(0, count, 1_000):
+            numbers = range(first, min(first + 1_000, count))
+            store.add_all(
+                [Event(f'{number:024x}', f'event {number}', begin + number // 100 * MINUTE) for number in numbers]
+            )
 
 
 def show(server: ClockedServer, client: SocketIO, options: argparse.Namespace) -> None:
