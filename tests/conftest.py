@@ -28,7 +28,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     _timer.start(lambda: None)
 
 
-LONGEST = ('test_fault_suite', 'test_cli', 'test_faults', 'test_restart', 'test_recovery', 'test_hostile')
+LONGEST = ('test_cli', 'test_faults', 'test_restart', 'test_recovery', 'test_auth', 'test_channels')
 """Files that begin first, so that no worker is left alone with one of them in the end."""
 
 

@@ -188,7 +188,10 @@ FAILURES = (
 
 OTHER_FAILURES = (
     ('a payload with a number that no double holds, such as ``1e999``', "'payload' holds a number that is too large"),
-    ('too many clients schedule or change series', "too many want to 'repeat' just now; please try again later"),
+    (
+        'too many clients want the rule of a series to be read, a list, or to change the same event',
+        'too many ask for the same just now; please try again later',
+    ),
     ('the token has expired; the connection ends, too', 'token has expired'),
     ('others change the same again and again', 'somebody else is changing the same; please try again'),
     (

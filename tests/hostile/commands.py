@@ -68,10 +68,12 @@ def fields_of_every_type(target: Target) -> None:
         for value in NO_TEXT:
             assert_failure(schedule(timeZone=value), "'timeZone' is required")
             assert_failure(schedule(time=value), "'time' is required")
-            assert_failure(ask(link, {'command': 'getStatus', 'data': {'_id': value}}), 'is not found')
+        for value in (*NO_TEXT, ''):
+            assert_failure(ask(link, {'command': 'getStatus', 'data': {'_id': value}}), "'_id' is required")
         for value in (*INJECTIONS, HUGE, '', '\ud800'):
             assert_failure(schedule(timeZone=value), 'is invalid')
             assert_failure(schedule(time=value), 'is invalid')
+        for value in (*INJECTIONS, HUGE, '\ud800'):
             assert_failure(ask(link, {'command': 'getStatus', 'data': {'_id': value}}), 'is not found')
         for name in (HUGE, 'x' * 1_001):
             assert_failure(schedule(eventName=name), 'is longer than 1000 characters')

@@ -15,7 +15,10 @@ from tests.hostile.fortress import Canary, Fortress, wait_until
 from tests.hostile.raw import Target
 from tests.wire import SocketIO
 
-pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the system has no /proc, or lacks 127.0.0.2')
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform != 'linux', reason='the system has no /proc, or lacks 127.0.0.2'),
+]
 
 SETTINGS = {
     'PING_INTERVAL': '1',

@@ -229,10 +229,10 @@ class TestStop:
         store = application._store
         begun, go_on, add = Event(), Event(), store.add
 
-        def slow_add(event: Any) -> None:
+        def slow_add(event: Any) -> Any:
             begun.set()
             go_on.wait()
-            add(event)
+            return add(event)
 
         monkeypatch.setattr(store, 'add', slow_add)
         with SocketIO(url(application)) as client:

@@ -24,6 +24,8 @@ from tests.faults import (
 from tests.mongodb import Ferret
 from tests.server import MINUTE, wall
 
+pytestmark = pytest.mark.long
+
 CLOCK = '2026-03-01 10:00:20'
 SETTLE = 0.7
 """Seconds in which anything that comes twice would have come."""

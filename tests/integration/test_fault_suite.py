@@ -16,6 +16,8 @@ import pytest
 from scripts.fault_suite.ledger import Ledger, Receiver
 from tests.server import ROOT, SETTINGS, millis, missing
 
+pytestmark = pytest.mark.long
+
 DUE = '2026-03-01T10:01:00.000Z'
 LOG = '0123456789abcdef'
 DOCTORED = 20

@@ -15,6 +15,8 @@ import pytest
 
 from tests.server import ROOT, free_port, missing
 
+pytestmark = pytest.mark.long
+
 UNWANTED = ignore_patterns('.*', '*.egg-info', '__pycache__', 'build', 'dist', 'node_modules', 'venv')
 """What lies about in a work tree beside the sources."""
 

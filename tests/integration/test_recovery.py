@@ -156,7 +156,9 @@ def past(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
             server.set_clock(due + number * MINUTE + 1_000)
             witness.wait_for_reminder(events[number + 1]['_id'])
         past = Past(server, events, witness)
-        assert len(past.offsets) == 1 + len(NAMES) / 2
+        cursors = 1 + len(NAMES) // 2  # the last one stands behind the last reminder
+        witness.wait(lambda event: len(past.offsets) >= cursors)
+        assert len(past.offsets) == cursors
         yield past
 
 

@@ -15,6 +15,8 @@ from tests.faults import ClockedServer, Proxy, Reminder, reminders, repeated, sc
 from tests.server import MINUTE
 from tests.wire import SocketIO
 
+pytestmark = pytest.mark.long
+
 CLOCK = '2026-03-01 10:00:20'
 REMINDERS = 5_000
 NAME = 'x' * 995

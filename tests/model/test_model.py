@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tests.model.clocks import ClockWorld
 from tests.model.world import World
 
+pytestmark = pytest.mark.long
+
 RUNS = os.environ.get('MODEL_RUNS')
 TAPES = st.binary(min_size=200, max_size=600)
 

@@ -19,6 +19,8 @@ from tests.model.clocks import ClockWorld
 from tests.model.servers import Server
 from tests.model.world import World
 
+pytestmark = pytest.mark.long
+
 BUDGET = 2_000
 """Runs within which each mutant has to be found."""
 
@@ -60,6 +62,21 @@ class FenceOfOneMinute(MemoryStore):
 
     def _is_open(self, log: str, minute: int) -> bool:
         return super()._is_open(log, self._minute)
+
+
+class ChangeOverReopening(MemoryStore):
+    """What was looked at in one log is changed in the next, which passes it over."""
+
+    def _is_open(self, log: str, minute: int) -> bool:
+        return super()._is_open(self.database.get_record().log, minute)
+
+
+class AddOverReopening(MemoryStore):
+    """What a reopening has marked before it was acknowledged stays marked."""
+
+    def add(self, event: Event) -> Event:
+        self.database.unskip = lambda id: None  # type: ignore[method-assign]
+        return super().add(event)
 
 
 class ClaimsStay(MemoryStore):
@@ -263,12 +280,14 @@ STORES = [
 ]
 LOGS = [ReadBeforeClose, StaleNow, GiveUp, Overlap, CursorOfTheMinute, CursorWithoutId, ReplayFromTheEnd, BeyondTheEnd]
 DELIVERIES = [OldEnd, NobodyBehind, AllLive, EarlyIsLive, Forgetful, Impatient, Clinging]
+CLOCK_STORES = [ChangeOverReopening, AddOverReopening]
 CLOCK_LOGS = [KeptPages, OldOffset]
 CLOCK_DELIVERIES = [LeftAhead, PutBackTooFar]
 MUTANTS = [
     *[pytest.param(World, {'store_class': store}, id=store.__name__) for store in STORES],
     *[pytest.param(World, {'log_class': log}, id=log.__name__) for log in LOGS],
     *[pytest.param(World, {'delivery_class': delivery}, id=delivery.__name__) for delivery in DELIVERIES],
+    *[pytest.param(ClockWorld, {'store_class': store}, id=store.__name__) for store in CLOCK_STORES],
     *[pytest.param(ClockWorld, {'log_class': log}, id=log.__name__) for log in CLOCK_LOGS],
     *[pytest.param(ClockWorld, {'delivery_class': delivery}, id=delivery.__name__) for delivery in CLOCK_DELIVERIES],
 ]

@@ -202,7 +202,7 @@ def test_an_infinite_number_fails_as_described(commands: Commands) -> None:
 
 
 def test_a_crowd_with_series_fails_as_described(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('reminder.services.gate.WAITING', 0)
+    monkeypatch.setattr(commands._rules, '_most', 0)
     answer = commands.run(scheduling(repeat='FREQ=DAILY'), EVERYBODY)
     assert answer == {'status': 'failure', 'error': CROWDED}
 
