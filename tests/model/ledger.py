@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from reminder.models.event import Event, Place
 
 Logs = tuple[str, str]
-"""The ids of the log before a command and after it."""
+"""The ids of the log before a command and of the one that it was decided in: it may be told later than that."""
 
 
 @dataclass(eq=False)

@@ -1,11 +1,13 @@
 """A server of the model: the real log, delivery and job of each minute, on tasks of a `Schedule`."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 
 from reminder.errors import Changed, MinuteClosed, StoreUnavailable
-from reminder.models.event import MINUTE, Event
+from reminder.models.event import MINUTE, Event, Record
 from reminder.scheduler.clock import Clock
 from reminder.scheduler.handlers import Context
 from reminder.scheduler.handlers.deliver import EARLY, Deliver
@@ -20,6 +22,11 @@ from tests.services import PlainWire
 if TYPE_CHECKING:
     from tests.model.clients import Connection
     from tests.model.world import World
+
+T = TypeVar('T')
+
+_seen: ContextVar[str] = ContextVar('seen')
+"""The id of the log that a task has seen last: a command that succeeds was decided in it, however late it ends."""
 
 
 class VirtualClock(Clock):
@@ -56,7 +63,7 @@ class Server:
         self.world = world
         self.schedule = world.schedule
         self.clock = VirtualClock(world, skew)
-        self.store = self.store_class(world.database, self.schedule.call)
+        self.store = self.store_class(world.database, self._call)
         wire = Wire(world)
         with patch('reminder.services.log.threading', self.schedule.threading):
             self.log = self.log_class(self.store, wire, replay_limit=replay_limit, recovery_window=5 * MINUTE)
@@ -90,6 +97,12 @@ class Server:
                 self._sleep(1)
                 self._woken = True
 
+    def _call(self, step: Callable[[], T]) -> T:
+        result = self.schedule.call(step)
+        if isinstance(result, Record):
+            _seen.set(result.log)
+        return result
+
     def add(self, event: Event) -> None:
         """A client's command: answers it by an entry in the world's ledger."""
         ledger, database = self.world.ledger, self.world.database
@@ -98,7 +111,7 @@ class Server:
                 raise MinuteClosed('by the clock')
             before = database.get_record().log
             self.store.add(event)
-            ledger.kept[event.id] = event, (before, database.get_record().log)
+            ledger.kept[event.id] = event, (before, _seen.get())
         except MinuteClosed:
             ledger.refused.add(event.id)
         except StoreUnavailable:
@@ -120,7 +133,7 @@ class Server:
         before = database.get_record().log
         try:
             change.new = self.store.replace(old, new)
-            change.logs = before, database.get_record().log
+            change.logs = before, _seen.get()
             ledger.places[change.new.place.id] = change.new.place
         except (Changed, MinuteClosed):
             ledger.changes.remove(change)

@@ -64,13 +64,6 @@ class FenceOfOneMinute(MemoryStore):
         return super()._is_open(log, self._minute)
 
 
-class ChangeOverReopening(MemoryStore):
-    """What was looked at in one log is changed in the next, which passes it over."""
-
-    def _is_open(self, log: str, minute: int) -> bool:
-        return super()._is_open(self.database.get_record().log, minute)
-
-
 class AddOverReopening(MemoryStore):
     """What a reopening has marked before it was acknowledged stays marked."""
 
@@ -280,7 +273,7 @@ STORES = [
 ]
 LOGS = [ReadBeforeClose, StaleNow, GiveUp, Overlap, CursorOfTheMinute, CursorWithoutId, ReplayFromTheEnd, BeyondTheEnd]
 DELIVERIES = [OldEnd, NobodyBehind, AllLive, EarlyIsLive, Forgetful, Impatient, Clinging]
-CLOCK_STORES = [ChangeOverReopening, AddOverReopening]
+CLOCK_STORES = [AddOverReopening]
 CLOCK_LOGS = [KeptPages, OldOffset]
 CLOCK_DELIVERIES = [LeftAhead, PutBackTooFar]
 MUTANTS = [
