@@ -110,8 +110,9 @@ def test_what_is_acked_at_the_last_moment_reaches_everybody_once_over_mongodb(
     # When events are scheduled on both until the minute begins
     acked, refused = schedule_in_the_last_moment(servers, listeners, due)
 
-    # Then some come too late, and everybody is reminded of all others, once
-    assert set(refused) == {too_late(due)}
+    # Then some come too late, some maybe too much for a slow database, and everybody is reminded of all others, once
+    assert too_late(due) in refused
+    assert all(error == too_late(due) or 'the database is unavailable' in error for error in refused)
     of = {event['_id'] for event in acked}
     for listener in listeners:
         received = reminders(listener)
