@@ -8,6 +8,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import os  # noqa: E402
+import signal  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 
 import gevent  # noqa: E402
@@ -21,6 +22,10 @@ hypothesis.settings.register_profile(
     'any-machine', deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile('any-machine')
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if 'PYTEST_XDIST_WORKER' in os.environ:
     # A worker of pytest-xdist waits for a thread of its own; without a timer gevent would take that for a deadlock.
