@@ -55,7 +55,7 @@ class Application:
         self._clock = Clock()
         self._store = open_store(config.database_url, self._in_thread)
         wire = SocketIOWire()
-        occurrences = Occurrences(self._store, config.replay_limit)
+        occurrences = Occurrences(self._store, config.replay_limit, give_turn)
         self._log = Log(
             self._store,
             wire,

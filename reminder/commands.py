@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable, shown
 from reminder.models.event import MINUTE, Event, Place, Series, iso
@@ -13,36 +13,31 @@ from reminder.models.store import Store
 from reminder.services import events, timezones
 from reminder.services.channels import channel
 from reminder.services.delivery import Delivery
+from reminder.services.fields import Fields
 from reminder.services.gate import Gate
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES, Identity
 from reminder.services.log import Log
-from reminder.services.offsets import encode_offset, parse_instant, parse_offset, parse_since
+from reminder.services.offsets import encode_offset, parse_since
 from reminder.services.punctuality import Punctuality
+from reminder.services.search import Found, search
 from reminder.services.series import Occurrences, upcoming
 from reminder.services.views import View, event_view, series_view, state
 
 logger = logging.getLogger(__name__)
 
-LIMIT, MAX_LIMIT = 100, 1_000
-"""Entries of a list that are answered at once: unless told otherwise, and at most."""
-ANSWERED, PORTION, SEARCHED = 101, 1_000, 5_000
-"""Entries that are read at a time where all are asked for, and where those of some channels are; and in all."""
 LISTS = 4
 """Lists that are made at a time."""
 RULES_WAITING, LISTS_WAITING, CHANGES_WAITING = 64, 28, 3
 """Commands that may wait for others: for the rules of series, for lists, and for changes of the same event."""
 STRIPES = 64
 """Parts into which events are divided by their ids, for gates."""
-ANSWER_BYTES = 65_536
-"""Bytes of names and payloads after which an answer ends, although more were asked for."""
 ATTEMPTS = 3
 """Times that a change is tried which others get in the way of."""
 _FOREVER = 2**53
 
-Found = TypeVar('Found', Event, Series)
 Envelope = dict[str, Any]
 """An answer as clients get it: `status`, and `response` (maybe `warning`) or `error`. Can be sent as JSON."""
-Command = Callable[['_Data', Identity], Envelope]
+Command = Callable[[Fields, Identity], Envelope]
 
 
 class Commands:
@@ -105,7 +100,7 @@ class Commands:
         if not scopes & identity.scopes:
             return _failure(f"scope '{' or '.join(sorted(scopes))}' is required")
         try:
-            return command(_Data(fields.get('data')), identity)
+            return command(Fields(fields.get('data')), identity)
         except InvalidInput as failure:
             return _failure(str(failure))
         except Changed:
@@ -122,17 +117,17 @@ class Commands:
 
     # -- scheduling -------------------------------------------------------------------------------------------------
 
-    def _get_all_time_zones(self, data: '_Data', identity: Identity) -> Envelope:
+    def _get_all_time_zones(self, data: Fields, identity: Identity) -> Envelope:
         return _success(timezones.names())
 
-    def _schedule_event(self, data: '_Data', identity: Identity) -> Envelope:
-        with self._rules.pass_through() if 'repeat' in data.fields else nullcontext():
+    def _schedule_event(self, data: Fields, identity: Identity) -> Envelope:
+        with self._rules.pass_through() if 'repeat' in data.all else nullcontext():
             wanted = events.wanted(data.value)
         self._check_channel(wanted.channel, identity)
         now, owner = self._now(), identity.subject
         if wanted.key is not None:
-            id = wanted.id(now, owner)
-            kept = self._store.get_series(id) or self._store.get(id)
+            event_id, series_id = events.keyed_ids(wanted.key, owner)
+            kept = self._store.get(event_id) or self._store.get_series(series_id)
             if kept is not None:
                 return self._scheduled(kept, wanted, None)
         if wanted.rule is not None:
@@ -145,32 +140,36 @@ class Commands:
 
     def _schedule_series(self, wanted: events.Wanted, now: int, owner: str | None) -> Envelope:
         series = events.begin_series(wanted, now, owner)
-        if not upcoming(series, series.made, 1):
-            raise InvalidInput(f"repeat='{wanted.repeat}' names no time in the future")
+        self._check_future(series)
         kept = self._store.add_series(series)
         if kept == series:
             self._occurrences.extend(series, series.made)
         return self._scheduled(kept, wanted, None)
+
+    def _check_future(self, series: Series) -> None:
+        with self._rules.pass_through():
+            if not upcoming(series, series.made, 1):
+                raise InvalidInput(f"repeat='{shown(series.repeat)}' names no time in the future")
 
     def _scheduled(self, kept: Event | Series, wanted: events.Wanted, warning: str | None) -> Envelope:
         """The answer to who scheduled that, maybe not for the first time."""
         if kept.request != wanted.request:
             raise InvalidInput("'key' was used before, with other data")
         if isinstance(kept, Series):
-            return _success(series_view(kept, events.closing(self._now())))
+            return _success(self._view_of_series(kept))
         if kept.cancelled:
             raise InvalidInput("'key' belongs to an event that was cancelled")
         return _success(kept.reminder(), warning)
 
     # -- one event, or a series -------------------------------------------------------------------------------------
 
-    def _get_event(self, data: '_Data', identity: Identity) -> Envelope:
+    def _get_event(self, data: Fields, identity: Identity) -> Envelope:
         found = self._find(data.id(), identity)
         if isinstance(found, Series):
             return _success(self._view_of_series(found))
         return _success({**event_view(found), 'state': state(found, self._store.record())})
 
-    def _cancel_event(self, data: '_Data', identity: Identity) -> Envelope:
+    def _cancel_event(self, data: Fields, identity: Identity) -> Envelope:
         def cancel() -> Envelope:
             found = self._find_own(data.id(), identity)
             if isinstance(found, Series):
@@ -184,30 +183,29 @@ class Commands:
 
         return self._one_by_one(data.id(), cancel)
 
-    def _update_event(self, data: '_Data', identity: Identity) -> Envelope:
+    def _update_event(self, data: Fields, identity: Identity) -> Envelope:
         def update() -> Envelope:
             found, now = self._find_own(data.id(), identity), self._now()
             if isinstance(found, Series):
                 return self._update_series(found, data, identity, now)
             if found.cancelled:
                 raise InvalidInput(f"_id='{found.id}' is cancelled")
-            if 'repeat' in data.fields:
+            if 'repeat' in data.all:
                 raise InvalidInput("'repeat' is of series only")
-            event, warning = events.change(found, data.fields, now)
+            event, warning = events.change(found, data.all, now)
             self._check_channel(event.channel, identity)
             kept = found if event == found else self._replace(found, event)
             return _success({**event_view(kept), 'state': 'pending'}, warning)
 
         return self._one_by_one(data.id(), update)
 
-    def _update_series(self, found: Series, data: '_Data', identity: Identity, now: int) -> Envelope:
+    def _update_series(self, found: Series, data: Fields, identity: Identity, now: int) -> Envelope:
         if found.ended:
             raise InvalidInput(f"_id='{found.id}' has ended")
         with self._rules.pass_through():
-            changed = events.change_series(found, data.fields, now)
+            changed = events.change_series(found, data.all, now)
         self._check_channel(changed.channel, identity)
-        if not upcoming(changed, changed.made, 1):
-            raise InvalidInput('the series would have no time in the future')
+        self._check_future(changed)
         self._store.replace_series(found, changed)
         self._occurrences.take_back(changed, self._store.record().closed)
         self._occurrences.extend(changed, changed.made)
@@ -255,11 +253,12 @@ class Commands:
             raise InvalidInput(f"channel='{channel}' is not allowed by your token")
 
     def _view_of_series(self, series: Series) -> View:
-        return series_view(series, events.closing(self._now()))
+        with self._rules.pass_through():  # its rule tells what comes next
+            return series_view(series, events.closing(self._now()))
 
     # -- lists ------------------------------------------------------------------------------------------------------
 
-    def _list_events(self, data: '_Data', identity: Identity) -> Envelope:
+    def _list_events(self, data: Fields, identity: Identity) -> Envelope:
         """What is pending, in order."""
         record = self._store.record()
         after = max(Place.after(record.closed), Place(data.instant('from', 0), ''), data.place('after'))
@@ -272,9 +271,9 @@ class Commands:
         following = None if last is None else encode_offset(record.log, last.place)
         return _success({'events': [event_view(event) for event in found], 'next': following})
 
-    def _list_series(self, data: '_Data', identity: Identity) -> Envelope:
+    def _list_series(self, data: Fields, identity: Identity) -> Envelope:
         """The series that have not ended, in no order that means anything."""
-        after = data.fields.get('after')
+        after = data.all.get('after')
         if after is not None and not isinstance(after, str):
             raise InvalidInput("'after' has to be what 'next' was")
 
@@ -285,10 +284,10 @@ class Commands:
         following = None if last is None else last.id
         return _success({'series': [self._view_of_series(one) for one in found], 'next': following})
 
-    def _get_reminders(self, data: '_Data', identity: Identity) -> Envelope:
+    def _get_reminders(self, data: Fields, identity: Identity) -> Envelope:
         """What was delivered, in order."""
         end = self._log.end
-        place, complete = self._log.locate(parse_since(data.fields.get('since')))
+        place, complete = self._log.locate(parse_since(data.all.get('since')))
 
         def read(events: Sequence[Event], count: int) -> Sequence[Event]:
             after = events[-1].place if events else place
@@ -305,17 +304,17 @@ class Commands:
         channels: frozenset[str] | None,
     ) -> tuple[list[Found], Found | None]:
         with self._lists.pass_through():
-            return _search(read, limit, channels)
+            return search(read, limit, channels)
 
-    def _channels(self, data: '_Data', identity: Identity) -> frozenset[str] | None:
+    def _channels(self, data: Fields, identity: Identity) -> frozenset[str] | None:
         """The channels to look into, beside what has none."""
-        wanted = channel(data.fields.get('channel'))
+        wanted = channel(data.all.get('channel'))
         self._check_channel(wanted, identity)
         return identity.channels if wanted is None else frozenset({wanted})
 
     # -- the server -------------------------------------------------------------------------------------------------
 
-    def _get_status(self, data: '_Data', identity: Identity) -> Envelope:
+    def _get_status(self, data: Fields, identity: Identity) -> Envelope:
         """The log's record, how far this server is with it, what comes next; with `_id`, how it is with that event."""
         record, now = self._store.record(), self._now()
         status: dict[str, Any] = {
@@ -331,78 +330,13 @@ class Commands:
             begin = max(now // MINUTE * MINUTE, record.closed)
             following = self._store.read(Place.after(begin), Place.after(_FOREVER), 1, identity.channels)
             status['next'] = following[0].reminder() if following else None
-        if '_id' in data.fields:
+        if '_id' in data.all:
             found = self._find(data.id(), identity)
             if isinstance(found, Event):
                 status['event'] = {**found.reminder(), 'state': state(found, record)}
             else:
                 status['event'] = self._view_of_series(found)
         return _success(status)
-
-
-class _Data:
-    """What came with a command, and its fields in the forms that several commands take."""
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-        self.fields: dict[str, Any] = value if isinstance(value, dict) else {}
-
-    def id(self) -> str:
-        id = self.fields.get('_id')
-        if not isinstance(id, str) or not id:
-            raise InvalidInput("'_id' is required")
-        return id
-
-    def limit(self) -> int:
-        limit = self.fields.get('limit', LIMIT)
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= MAX_LIMIT:
-            raise InvalidInput(f"'limit' has to be a whole number from 1 to {MAX_LIMIT}")
-        return limit
-
-    def instant(self, name: str, default: int) -> int:
-        """An ISO 8601 time with its zone, as ms since 1970, UTC."""
-        value = self.fields.get(name)
-        if value is None:
-            return default
-        found = parse_instant(value)
-        if found is None:
-            raise InvalidInput(f"'{name}' has to be an ISO 8601 time with its zone")
-        return found
-
-    def place(self, name: str) -> Place:
-        value = self.fields.get(name)
-        if value is None:
-            return Place(0, '')
-        since = parse_offset(value)
-        if since is None:
-            raise InvalidInput(f"'{name}' has to be what 'next' was")
-        return since.place
-
-
-def _search(
-    read: Callable[[Sequence[Found], int], Sequence[Found]], limit: int, channels: frozenset[str] | None
-) -> tuple[list[Found], Found | None]:
-    """The first of what `read` finds that is for those channels, or for everybody: `limit`, or fewer large ones.
-
-    `read` gives so many of what lies behind what it gave last. No more than SEARCHED are looked through, as there may
-    be few for some channels. Answers also the last that was looked at; None where nothing lies behind it.
-    """
-    found: list[Found] = []
-    size = searched = 0
-    looked_at: Sequence[Found] = ()
-    portion = min(limit + 1, ANSWERED) if channels is None else PORTION
-    while searched < SEARCHED:
-        looked_at = read(looked_at, portion)
-        searched += len(looked_at)
-        for number, one in enumerate(looked_at, 1):
-            if channels is None or one.channel is None or one.channel in channels:
-                found.append(one)
-                size += len(one.name.encode()) + len(one.payload or '')
-            if len(found) == limit or size > ANSWER_BYTES:
-                return found, one if number < len(looked_at) or number == portion else None
-        if len(looked_at) < portion:
-            return found, None
-    return found, looked_at[-1]
 
 
 def _owns(identity: Identity, found: Event | Series) -> bool:

@@ -7,7 +7,7 @@ moved and cancelled like any event.
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event, Series, derived_id
 from reminder.models.store import Store
-from reminder.services.events import rule_of, zone_of
+from reminder.services.fields import rule_of, zone_of
 from reminder.services.recurrence import Occurrence, Rule
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 TOGETHER = 10_000
 """Series that are looked at together."""
 PORTION = 50
-"""Series, or occurrences of one, that are made together: few enough for others to have their turn in between."""
+"""Series, or occurrences of one, that are made together."""
 
 ADDED = 500
 """Occurrences that are added together: there may be many of each series where no server ran for long."""
@@ -43,8 +43,12 @@ class Occurrences:
     Its methods block in the store and raise `StoreUnavailable`; what was begun then can be done again.
     """
 
-    def __init__(self, store: Store, limit: int) -> None:
-        """Of a time in which no server ran the newest `limit` occurrences are made, of all series together."""
+    def __init__(self, store: Store, limit: int, pause: Callable[[], None]) -> None:
+        """Of a time in which no server ran the newest `limit` occurrences are made, of all series together.
+
+        `pause` gives others a turn: to follow a rule may take tens of ms.
+        """
+        self._pause = pause
         self._store = store
         self._limit = limit
 
@@ -67,6 +71,7 @@ class Occurrences:
         self._extend([self._plan(series, minute, self._limit)])
 
     def _plan(self, series: Series, minute: int, limit: int) -> '_Plan':
+        self._pause()
         try:
             due, following = _newest(rule_of_series(series), series.made, minute, limit)
         except InvalidInput as error:  # not written by us; it must not keep the others from being made

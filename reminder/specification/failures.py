@@ -2,10 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from reminder.commands import MAX_LIMIT
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
-from reminder.services.events import KEY_LENGTH, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
+from reminder.services.fields import KEY_LENGTH, MAX_LIMIT, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE
 from reminder.specification.examples import BACKUP, BACKUP_DATA, DEPLOY, DEPLOY_DATA, REVIEW, STAND_UP
 

@@ -3,25 +3,23 @@
 from dataclasses import dataclass
 
 from reminder.commands import (
-    ANSWER_BYTES,
     ATTEMPTS,
     CHANGES_WAITING,
-    LIMIT,
     LISTS_WAITING,
-    MAX_LIMIT,
     RULES_WAITING,
-    SEARCHED,
 )
 from reminder.config import Config
 from reminder.errors import SHOWN_LENGTH
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
-from reminder.services.events import KEY_LENGTH, LEAD, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
+from reminder.services.events import LEAD
 from reminder.services.expansion import REACH
+from reminder.services.fields import KEY_LENGTH, LIMIT, MAX_LIMIT, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES
 from reminder.services.log import CURSOR_EVERY, SEARCH
 from reminder.services.rrule import COUNT, INTERVAL
 from reminder.services.rrule import LENGTH as RULE_LENGTH
+from reminder.services.search import ANSWER_BYTES, SEARCHED
 from reminder.services.tokens import LEEWAY, MAX_TOKEN
 from reminder.specification import schemas
 from reminder.specification.schemas import Schema

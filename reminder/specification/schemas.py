@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from reminder.commands import LIMIT, MAX_LIMIT
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
-from reminder.services.events import KEY_LENGTH, NAME_LENGTH, PAYLOAD_BYTES
+from reminder.services.fields import KEY_LENGTH, LIMIT, MAX_LIMIT, NAME_LENGTH, PAYLOAD_BYTES
 from reminder.services.rrule import LENGTH as RULE_LENGTH
 from reminder.services.tokens import MAX_TOKEN
 from reminder.services.views import SHOWN

@@ -7,7 +7,7 @@ from typing import Any
 from reminder.errors import InvalidInput
 from reminder.models.event import Event, Series, extras, iso
 from reminder.services.channels import channel
-from reminder.services.events import meaning_of, name_of, payload_of, rule_of, zone_of
+from reminder.services.fields import meaning_of, name_of, payload_of, rule_of, zone_of
 from reminder.services.offsets import parse_instant
 
 ID = re.compile(r'[0-9a-f]{24}', re.ASCII)

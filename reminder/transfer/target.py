@@ -52,7 +52,7 @@ class Target:
         """`limit` as for `Occurrences`; with `dry_run` all is counted and nothing kept."""
         self.counts = Counts()
         self._store = store
-        self._occurrences = Occurrences(store, limit)
+        self._occurrences = Occurrences(store, limit, lambda: None)
         self._now = now
         self._dry_run = dry_run
         self._batch: dict[str, Event] = {}

@@ -21,6 +21,7 @@ from reminder.models import event
 from reminder.models.event import Event, derived_id
 from reminder.services import events
 from reminder.services.channels import channel
+from reminder.services.fields import name_of, payload_of
 from reminder.services.recurrence import Occurrence
 from reminder.services.series import occurrence
 from reminder.transfer.alarms import AT_ONCE, absolute, length, shifts
@@ -140,7 +141,7 @@ def _series(entry: Entry, changes: Sequence[Entry], zones: Zones, rule: str, shi
             others[old.id] = replace(old, cancelled=True)
         else:
             moved = replace(old, time=new.instant, local_time=new.text, zone=new.zone.zone)
-            others[old.id] = replace(moved, name=events.name_of(change.name), **_details(change.component))
+            others[old.id] = replace(moved, name=name_of(change.name), **_details(change.component))
     return Repeated(series, list(others.values()), max(until, default=0))
 
 
@@ -178,7 +179,7 @@ def _details(component: Component) -> dict[str, Any]:
     """The channel and the payload, as an event has them."""
     return {
         'channel': channel(_text(component, CHANNEL)),
-        'payload': events.payload_of(_payload(component)),
+        'payload': payload_of(_payload(component)),
     }
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import gevent
 import pytest
 
-from reminder import commands
 from reminder.commands import Commands
 from reminder.models.event import MINUTE, Event, iso, new_id
 from reminder.models.store import Store, open_store
+from reminder.services import search
 from reminder.services.delivery import Delivery
 from reminder.services.events import LEAD
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES, Identity
@@ -38,7 +38,7 @@ class Server:
         self.store = store
         self.now = NOW
         self.wire = wire = PlainWire()
-        occurrences = Occurrences(store, 20)
+        self.occurrences = occurrences = Occurrences(store, 20, lambda: None)
         self.log = Log(store, wire, replay_limit=100, recovery_window=0, prepare=occurrences.make)
         self.delivery = Delivery(self.log, wire, pause=lambda: None, wake=lambda: None)
         self.commands = Commands(
@@ -330,6 +330,22 @@ class TestKey:
         assert answers == [answers[0]] * 50
         assert server.pending() == ['tea']
 
+    def test_an_event_and_a_series_that_are_asked_for_at_once_do_not_hide_each_other(
+        self, server: Server, other: Server
+    ) -> None:
+        """Which of them came first nobody can tell; so each that was acked can be found and cancelled."""
+        asked = [
+            gevent.spawn(one.commands.run, {'command': 'scheduleEvent', 'data': wanted(5, key='k', **more)}, MANAGER)
+            for one, more in ((server, {}), (other, {'repeat': 'FREQ=DAILY'}))
+        ]
+        answers = [one.get(timeout=20) for one in asked]
+        acked = [answer['response'] for answer in answers if answer['status'] == 'success']
+        assert acked
+        for one in acked:
+            assert ('repeat' in other.ask('getEvent', _id=one['_id'])) == ('repeat' in one)
+            other.ask('cancelEvent', _id=one['_id'])
+        assert server.pending() == [] and server.ask('listSeries')['series'] == []
+
     def test_series_have_keys_too(self, server: Server, other: Server) -> None:
         series = server.schedule(key='k', repeat='FREQ=DAILY')
         assert other.schedule(key='k', repeat='FREQ=DAILY') == series
@@ -431,7 +447,10 @@ class TestSeries:
         [
             ({'repeat': 'FREQ=X'}, 'repeat='),
             ({'repeat': None}, "'repeat'"),
-            ({'repeat': 'FREQ=DAILY;UNTIL=20270115T080500Z', 'time': '2027-01-01 08:00'}, 'no time in the future'),
+            (
+                {'repeat': 'FREQ=DAILY;UNTIL=20270115T080500Z', 'time': '2027-01-01 08:00'},
+                'names no time in the future',
+            ),
         ],
     )
     def test_what_is_wrong_with_a_change_is_named(self, server: Server, change: dict[str, Any], error: str) -> None:
@@ -449,6 +468,29 @@ class TestSeries:
             if following is None:
                 break
         assert len(found) == 5 and set(found) == made
+
+    def test_to_follow_its_rule_is_paid_for_by_a_rest(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        rests: list[float] = []
+        monkeypatch.setattr(server.commands._rules, '_rest', rests.append)
+        series = [server.schedule(repeat='FREQ=DAILY', eventName=str(number)) for number in range(3)]
+        for command, data, least in (
+            ('getEvent', {'_id': series[0]['_id']}, 1),
+            ('listSeries', {}, 3),
+            ('getStatus', {'_id': series[0]['_id']}, 1),
+            ('updateEvent', {'_id': series[0]['_id'], 'eventName': 'x'}, 2),
+            ('cancelEvent', {'_id': series[0]['_id']}, 1),
+        ):
+            rests.clear()
+            server.ask(command, **data)
+            assert len(rests) >= least, command
+
+    def test_many_of_them_leave_others_their_turn(self, server: Server) -> None:
+        pauses: list[int] = []
+        for number in range(3):
+            server.schedule(minutes=1, repeat='FREQ=MINUTELY', eventName=str(number))
+        server.occurrences._pause = lambda: pauses.append(1)  # type: ignore[method-assign]
+        server.pass_to(NOW + MINUTE)
+        assert len(pauses) == 3
 
     def test_daylight_changes_move_it_by_the_wall_clock(self, server: Server) -> None:
         series = server.schedule(
@@ -526,8 +568,8 @@ class TestLists:
         assert server.ask('getStatus', _id=series['_id'])['event']['occurrences']
 
     def test_what_is_rare_is_looked_for_in_portions(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(commands, 'PORTION', 2)
-        monkeypatch.setattr(commands, 'SEARCHED', 4)
+        monkeypatch.setattr(search, 'PORTION', 2)
+        monkeypatch.setattr(search, 'SEARCHED', 4)
         for number in range(9):
             server.schedule(channel='many', eventName=str(number))
         server.schedule(minutes=6, channel='rare', eventName='found')

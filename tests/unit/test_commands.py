@@ -65,7 +65,9 @@ def commands_on(store: Any) -> Commands:
     delivery.counts, delivery.behind.return_value = {}, 0
     log.end = Place(NOW, '')
     log.locate.return_value = log.end, True
-    return Commands(store, log, delivery, Occurrences(store, 100), Punctuality(), lambda: NOW, lambda seconds: None)
+    return Commands(
+        store, log, delivery, Occurrences(store, 100, lambda: None), Punctuality(), lambda: NOW, lambda seconds: None
+    )
 
 
 @pytest.fixture
