@@ -71,7 +71,9 @@ def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         )
         server.set_clock(due - 1_000)
         wait_for_all(clients, live)
-        time.sleep(0.3)  # the cursor comes last; without it what came before would come again
+        for client in clients.values():
+            # One came when it connected, one comes last: without it what came before would come again.
+            client.wait(lambda _, client=client: len(client.messages('cursor')) == 2)
         server.kill()
         server.skip_to(due + MINUTE + 20_000)
         server.start()

@@ -406,14 +406,16 @@ def ways_to_end() -> dict[str, Callable[[Link], None]]:
     }
 
 
-def count_objects() -> int:
+def objects() -> list[object]:
+    """All transports and links that are there."""
     gc.collect()
-    return sum(isinstance(thing, WebSocket | Link) for thing in gc.get_objects())
+    return [thing for thing in gc.get_objects() if isinstance(thing, WebSocket | Link)]
 
 
 def test_nothing_is_left_of_500_connections_however_they_end() -> None:
     gevent.sleep(module.LINGER + 0.05)  # what the tests before have left
-    objects, descriptors = count_objects(), open_descriptors()
+    before = objects()  # held, so that no other takes their ids
+    descriptors = open_descriptors()
     for way, end in ways_to_end().items():
         links = [Link(small=True).start() for _ in range(56)]
         for link in links:
@@ -425,4 +427,5 @@ def test_nothing_is_left_of_500_connections_however_they_end() -> None:
         assert open_descriptors() == descriptors, way
     gevent.sleep(module.LINGER + 0.05)
     del link, links, end
-    assert count_objects() <= objects
+    known = set(map(id, before))
+    assert [thing for thing in objects() if id(thing) not in known] == []
