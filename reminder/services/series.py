@@ -70,7 +70,7 @@ class Occurrences:
         """Makes what of one series is due up to `minute` (ms, UTC), and the occurrence after that."""
         self._extend([self._plan(series, minute, self._limit)])
 
-    def _plan(self, series: Series, minute: int, limit: int) -> '_Plan':
+    def _plan(self, series: Series, minute: int, limit: int) -> _Plan:
         self._pause()
         try:
             due, following = _newest(rule_of_series(series), series.made, minute, limit)
@@ -81,7 +81,7 @@ class Occurrences:
             return _Plan(series, replace(series, made=max(series.made, minute), ended=True), due)
         return _Plan(series, replace(series, made=following.time), [*due, following])
 
-    def _extend(self, plans: Sequence['_Plan']) -> int:
+    def _extend(self, plans: Sequence[_Plan]) -> int:
         """Does what was planned; answers for how many series."""
         # Whoever has closed a minute had made before what is due in it; and of what is there, but not delivered yet, a
         # store may not be able to say more.
