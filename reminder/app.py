@@ -24,7 +24,7 @@ from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
 from reminder.services.series import Occurrences
 from reminder.specification import asyncapi
-from reminder.web import Web
+from reminder.web import Web, probes
 from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
@@ -73,7 +73,7 @@ class Application:
         self._http = Server(
             self._server.eio,
             (config.host, config.port),
-            socketio.WSGIApp(self._server, Web(self.health, asyncapi.document())),
+            socketio.WSGIApp(self._server, Web(probes.routes(self.health, asyncapi.document()))),
             backlog=BACKLOG,
             log=None,
             error_log=logging.getLogger('reminder.http'),

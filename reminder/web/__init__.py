@@ -1,51 +1,42 @@
-"""Plain HTTP: whether the server is alive and ready, what it is, and what it understands."""
+"""Plain HTTP beside Socket.IO: a door is a list of routes, each a werkzeug `Rule` whose endpoint answers requests.
 
-import json
+What all answers have in common is decided here, and nothing else: no door knows of another.
+"""
+
 from collections.abc import Callable, Iterable
 from typing import Any
 
-Reply = tuple[str, str, bytes]
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+from werkzeug import Request, Response
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
 
-WHAT_THIS_IS = b'This is an event reminder server: connect with a Socket.IO client.\n'
+Endpoint = Callable[..., Response]
+"""Answers a request, which comes with what the rule found in the path. Raises HTTPException for what is refused."""
+StartResponse = Callable[..., Any]
 
 
 class Web:
-    """A WSGI application. `health` says what keeps the server from being ready: {} where nothing does.
+    """A WSGI application of several doors."""
 
-    `asyncapi` is the document that describes the protocol.
-    """
-
-    def __init__(self, health: Callable[[], dict[str, str]], asyncapi: bytes) -> None:
-        self._health = health
-        self._routes: dict[str, Callable[[], Reply]] = {
-            '/': lambda: ('200 OK', 'text/plain', WHAT_THIS_IS),
-            '/healthz': lambda: ('200 OK', 'text/plain', b'ok\n'),
-            '/readyz': self._ready,
-            '/asyncapi.json': lambda: ('200 OK', 'application/json', asyncapi),
-        }
+    def __init__(self, *doors: Iterable[Rule]) -> None:
+        self._routes = Map([rule for door in doors for rule in door], merge_slashes=False)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answers GET and HEAD on the known paths."""
-        route = self._routes.get(environ['PATH_INFO'])
-        headers = []
-        if route is None:
-            status, kind, body = '404 Not Found', 'text/plain', b'not found\n'
-        elif environ['REQUEST_METHOD'] not in ('GET', 'HEAD'):
-            status, kind, body = '405 Method Not Allowed', 'text/plain', b'method not allowed\n'
-            headers.append(('Allow', 'GET, HEAD'))
-        else:
-            status, kind, body = route()
-        headers += [
-            ('Content-Type', f'{kind}; charset=utf-8'),
-            ('Content-Length', str(len(body))),
-            ('Cache-Control', 'no-store'),
-            ('X-Content-Type-Options', 'nosniff'),
-        ]
-        start_response(status, headers)
-        return [] if environ['REQUEST_METHOD'] == 'HEAD' else [body]
+        """Answers what its doors have a route for. What is refused is answered in one line of text."""
+        try:
+            endpoint, found = self._routes.bind_to_environ(environ).match()
+            response = endpoint(Request(environ), **found)
+        except HTTPException as refusal:
+            response = _refused(refusal)
+        response.headers.setdefault('Cache-Control', 'no-store')
+        response.headers['X-Content-Type-Options'] = 'nosniff'
+        body: Iterable[bytes] = response(environ, start_response)
+        return body
 
-    def _ready(self) -> Reply:
-        problems = self._health()
-        status = '503 Service Unavailable' if problems else '200 OK'
-        return status, 'application/json', json.dumps({'ready': not problems, **problems}).encode() + b'\n'
+
+def _refused(refusal: HTTPException) -> Response:
+    response = Response(f'{refusal.name.lower()}\n', refusal.code)
+    for name, value in refusal.get_headers():
+        if name != 'Content-Type':
+            response.headers[name] = value
+    return response

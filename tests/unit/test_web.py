@@ -7,7 +7,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from reminder.web import Web
+from reminder.web import Web, probes
 
 Answer = tuple[str, dict[str, str], bytes]
 Ask = Callable[..., Answer]
@@ -43,7 +43,7 @@ def ask(problems: dict[str, str]) -> Ask:
             'wsgi.multiprocess': False,
             'wsgi.run_once': False,
         }
-        body = validator(Web(lambda: problems, ASYNCAPI))(
+        body = validator(Web(probes.routes(lambda: problems, ASYNCAPI)))(
             environ, lambda status, headers, exc=None: answer.extend((status, headers))
         )
         try:
@@ -83,7 +83,7 @@ def test_it_is_ready_without_problems(ask: Ask) -> None:
 def test_it_is_not_ready_with_problems_and_says_which(ask: Ask, problems: dict[str, str]) -> None:
     problems |= {'database': 'does not answer', 'scheduler': 'does not tick'}
     status, _, body = ask('/readyz')
-    assert status == '503 Service Unavailable'
+    assert status[:3] == '503'
     assert json.loads(body) == {'ready': False, 'database': 'does not answer', 'scheduler': 'does not tick'}
 
 
@@ -102,11 +102,11 @@ def test_head_has_the_headers_of_get_and_no_body(ask: Ask, path: str) -> None:
 @pytest.mark.parametrize('method', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE'])
 def test_other_methods_are_refused_where_there_is_something(ask: Ask, method: str) -> None:
     status, headers, _ = ask('/', method)
-    assert (status[:3], headers['Allow']) == ('405', 'GET, HEAD')
+    assert (status[:3], set(headers['Allow'].split(', '))) == ('405', {'GET', 'HEAD'})
     assert ask('/nothing', method)[0][:3] == '404'
 
 
-@pytest.mark.parametrize('path', ['', '//', '/healthz/', '/HEALTHZ', '/readyz?', '/\xc3\xbc'])
+@pytest.mark.parametrize('path', ['/healthz/', '//healthz/', '/HEALTHZ', '/readyz?', '/\xc3\xbc'])
 def test_paths_are_exact(ask: Ask, path: str) -> None:
     assert ask(path)[0][:3] == '404'
 

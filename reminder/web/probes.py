@@ -1,0 +1,26 @@
+"""What programs that watch over a server ask: whether it is alive, whether it is ready, and what it understands."""
+
+import json
+from collections.abc import Callable
+
+from werkzeug import Request, Response
+from werkzeug.routing import Rule
+
+WHAT_THIS_IS = 'This is an event reminder server: connect with a Socket.IO client.\n'
+JSON = 'application/json; charset=utf-8'
+
+
+def routes(health: Callable[[], dict[str, str]], asyncapi: bytes) -> list[Rule]:
+    """`health` says what keeps the server from being ready: {} where nothing does. `asyncapi` describes the protocol."""
+
+    def ready(request: Request) -> Response:
+        problems = health()
+        answer = json.dumps({'ready': not problems, **problems}) + '\n'
+        return Response(answer, 503 if problems else 200, content_type=JSON)
+
+    return [
+        Rule('/', methods=['GET'], endpoint=lambda request: Response(WHAT_THIS_IS)),
+        Rule('/healthz', methods=['GET'], endpoint=lambda request: Response('ok\n')),
+        Rule('/readyz', methods=['GET'], endpoint=ready),
+        Rule('/asyncapi.json', methods=['GET'], endpoint=lambda request: Response(asyncapi, content_type=JSON)),
+    ]
