@@ -11,7 +11,7 @@ JSON = 'application/json; charset=utf-8'
 
 
 def routes(health: Callable[[], dict[str, str]], asyncapi: bytes) -> list[Rule]:
-    """`health` says what keeps the server from being ready: {} where nothing does. `asyncapi` describes the protocol."""
+    """`health`: what keeps the server from being ready, {} where nothing does. `asyncapi`: the protocol's document."""
 
     def ready(request: Request) -> Response:
         problems = health()
