@@ -36,7 +36,8 @@ class Packets(tuple[bytes, ...]):
 class PlainWire:
     """Packets as plain text: a kind, a space, and what it is about."""
 
-    encode = Packets
+    def encode(self, packets: Sequence[bytes], offset: object = None) -> Packets:
+        return Packets(packets)
 
     def reminder(self, event: Event) -> bytes:
         return f'reminder {event.id}'.encode()

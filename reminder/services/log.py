@@ -39,8 +39,12 @@ class Wire(Protocol):
     def reminder(self, event: Event) -> bytes: ...
     def cursor(self, offset: str) -> bytes: ...
     def replayed(self, count: int, complete: bool) -> bytes: ...
-    def encode(self, packets: Sequence[bytes]) -> Encoded:
-        """The packets in order, in the form that connections take; made once, written to many."""
+    def encode(self, packets: Sequence[bytes], offset: Callable[[int], str] | None = None) -> Encoded:
+        """The packets in order, in the form that connections take; made once, written to many.
+
+        `offset` tells, for the number of a packet, the offset of who has got all up to that one. It is given where
+        reminders are among them.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,10 @@ class Log:
                 rows.append((entry[0], CURSOR, self.cursor(entry[0])))
         rows.append((end, CURSOR, self.cursor(end)))
         places, channels, packets = zip(*rows, strict=True)
-        return Page(start, end, places, channels, self._wire.encode(packets))
+        assert self.record is not None
+        log = self.record.log
+        encoded = self._wire.encode(packets, lambda number: encode_offset(log, places[number]))
+        return Page(start, end, places, channels, encoded)
 
     # -- where a connection begins ------------------------------------------------------------------------------
 

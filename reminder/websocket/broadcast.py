@@ -10,8 +10,8 @@ from gevent.event import Event as Signal
 from reminder.errors import StoreUnavailable
 from reminder.models.event import Event
 from reminder.services.delivery import Delivery, Reader
+from reminder.websocket.encoded import Chunk, Encoded, Offset
 from reminder.websocket.session import Session
-from reminder.websocket.transport import Chunk, Encoded
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class SocketIOWire:
     def replayed(self, count: int, complete: bool) -> bytes:
         return _packet('replayed', {'count': count, 'complete': complete})
 
-    def encode(self, packets: Sequence[bytes]) -> Encoded:
-        return Encoded(packets)
+    def encode(self, packets: Sequence[bytes], offset: Offset | None = None) -> Encoded:
+        return Encoded(packets, offset)
 
 
 class Connection(Reader):

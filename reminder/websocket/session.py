@@ -17,8 +17,9 @@ import gevent
 from engineio import packet as eio_packet
 from gevent.event import Event
 
+from reminder.websocket.encoded import Chunk, Encoded
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
-from reminder.websocket.transport import Chunk, Encoded, Polling, WebSocket
+from reminder.websocket.transport import Polling, WebSocket
 
 if TYPE_CHECKING:
     from reminder.websocket.engine import Engine

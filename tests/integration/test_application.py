@@ -20,7 +20,7 @@ from gevent.event import Event
 from reminder.app import Application
 from reminder.config import Config
 from reminder.errors import ConfigError, StartError
-from reminder.websocket import transport
+from reminder.websocket import outbox
 from tests import wire
 from tests.wire import Polling, SocketIO, WebSocket
 
@@ -29,7 +29,7 @@ Start = Callable[..., Application]
 
 @pytest.fixture(autouse=True)
 def _short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, 'LINGER', 0.05)
+    monkeypatch.setattr(outbox, 'LINGER', 0.05)
 
 
 def config(folder: Path, **settings: str) -> Config:

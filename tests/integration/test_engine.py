@@ -18,8 +18,8 @@ from gevent.lock import BoundedSemaphore
 
 from reminder.websocket import handshake
 from reminder.websocket import session as module
+from reminder.websocket.encoded import Encoded
 from reminder.websocket.session import MAX_INBOX, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Session
-from reminder.websocket.transport import Encoded
 from tests import wire
 from tests.engine import INTERVAL, TIMEOUT, Host, hosts, wait_for
 from tests.wire import Polling, WebSocket, engine_url

@@ -12,9 +12,10 @@ import gevent
 import pytest
 from gevent import monkey
 
-from reminder.websocket import transport as module
+from reminder.websocket import outbox as module
+from reminder.websocket.encoded import Encoded
 from reminder.websocket.frames import close_frame, frame
-from reminder.websocket.transport import Encoded, WebSocket
+from reminder.websocket.transport import WebSocket
 from tests import wire
 
 MAX = 65_536

@@ -1,0 +1,183 @@
+"""A client's socket after pywsgi has let go of it: one outbox, which alone knows whether the socket is idle, keeps all
+that is written in order, and two watchers of the hub's loop serve it.
+
+So a client that waits costs neither a greenlet nor a buffer, whether it speaks WebSocket or listens to an event stream.
+"""
+
+import errno
+import fcntl
+import socket
+import sys
+import termios
+from collections import deque
+from typing import Any, Protocol
+
+import gevent
+
+RECEIVE = 16_384
+LINGER = 2.0
+"""Seconds that a closed connection waits for the client's end, so that what was written is read before a reset."""
+
+
+class Owner(Protocol):
+    """Who is told what happens on a connection. Called in the hub: must not block."""
+
+    def drained(self) -> None:
+        """All that was written has been taken; only after something had to wait."""
+
+    def lost(self) -> None:
+        """The connection has ended, by the client or by an error."""
+
+
+class Outbox:
+    """A client's socket. What comes is thrown away: a connection that has something to say is a subclass."""
+
+    __slots__ = ('_closing', '_outbox', '_reading', '_sock', '_writing', '_written', 'owner', 'waiting')
+
+    def __init__(self, sock: Any, owner: Owner) -> None:
+        self._sock = sock
+        self._outbox: deque[bytes | memoryview] = deque()
+        self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
+        self._writing: Any = None
+        self._closing = False
+        self.owner = owner
+        self.waiting = 0
+        """Bytes that the socket has not taken yet."""
+        self._written = 0
+
+    def start(self, buffered: bytes, opening: bytes) -> None:
+        """Writes the bytes `opening`, and begins to read, with what the HTTP layer had read already."""
+        self.send(opening)
+        if self._closing:
+            return  # lost by that
+        self._reading.start(self._readable)
+        if buffered:
+            self._take(buffered)
+
+    @property
+    def idle(self) -> bool:
+        return not self._outbox and not self._closing
+
+    def taken(self) -> int:
+        """How many bytes the client's system has taken in all. That a socket takes more is no measure: the kernel says
+        so only when a third of a buffer of megabytes is free, which a slow client takes a minute for."""
+        return self._written - self._in_kernel()
+
+    def backlog(self) -> int:
+        """How many bytes the client's system has yet to take."""
+        return self.waiting + self._in_kernel()
+
+    def send(self, data: bytes) -> None:
+        """Writes bytes, which go out at once or behind what waits."""
+        if not self._closing:
+            self._push(data)
+
+    def end(self, farewell: bytes = b'') -> None:
+        """Writes `farewell` behind what waits, and then ends. The owner is not told."""
+        if self._closing:
+            return
+        self._closing = True
+        if farewell:
+            self._push(farewell)
+        if self._sock is None:
+            return
+        if not self._reading.active:
+            self._reading.start(self._readable)
+        if not self._outbox:
+            self._shutdown()
+        gevent.spawn_later(LINGER, self.abort)
+
+    def abort(self) -> None:
+        """Ends at once. The owner is not told."""
+        self._closing = True
+        self._outbox.clear()
+        self.waiting = 0
+        if self._sock is None:
+            return
+        # The watchers go first: libev ends the process over a watcher whose descriptor is closed.
+        for watcher in (self._reading, self._writing):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self._sock.close()
+        self._sock = None
+
+    def _take(self, data: bytes) -> None:
+        """What to do with what has come."""
+
+    def _emptied(self) -> None:
+        """What to do when nothing waits any more."""
+        self.owner.drained()
+
+    def _in_kernel(self) -> int:
+        if self._sock is None:
+            return 0
+        return int.from_bytes(fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    def _push(self, data: bytes) -> None:
+        if self._outbox:
+            self._outbox.append(data)
+            self.waiting += len(data)
+            return
+        sent = self._try_send(data)
+        if sent < 0 or sent == len(data):
+            return
+        self._outbox.append(memoryview(data)[sent:])
+        self.waiting = len(data) - sent
+        if self._writing is None:
+            self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
+        self._writing.start(self._writable)
+
+    def _try_send(self, data: bytes | memoryview) -> int:
+        """How many bytes the socket took; -1 when it is lost."""
+        try:
+            sent: int = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._lost()
+            return -1
+        self._written += sent
+        return sent
+
+    def _writable(self) -> None:
+        while self._outbox:
+            sent = self._try_send(self._outbox[0])
+            if sent < 0:
+                return
+            if sent:
+                self.waiting -= sent
+            if sent < len(self._outbox[0]):
+                self._outbox[0] = memoryview(self._outbox[0])[sent:]
+                return
+            self._outbox.popleft()
+        self._writing.stop()
+        if self._closing:
+            self._shutdown()
+        else:
+            self._emptied()
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b''
+        if not data:
+            self._lost()
+        elif not self._closing:
+            self._take(data)
+
+    def _lost(self) -> None:
+        closing = self._closing
+        self.abort()
+        if not closing:
+            self.owner.lost()
+
+    def _shutdown(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
