@@ -23,11 +23,13 @@ from reminder.services.delivery import Delivery
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
 from reminder.services.series import Occurrences
+from reminder.services.tokens import Tokens
 from reminder.specification import asyncapi
-from reminder.web import Web, probes
+from reminder.web import Web, probes, stream
 from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
+from reminder.websocket.streams import Streams
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +72,15 @@ class Application:
             self._store, self._log, self._delivery, occurrences, punctuality, self._clock.now, gevent.sleep
         )
         self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
+        self._streams = Streams(self._server.eio, self._delivery, self._clock.now)
+        web = Web(
+            probes.routes(self.health, asyncapi.document()),
+            stream.routes(self._log, Tokens(config), self._streams, self._clock.now),
+        )
         self._http = Server(
             self._server.eio,
             (config.host, config.port),
-            socketio.WSGIApp(self._server, Web(probes.routes(self.health, asyncapi.document()))),
+            socketio.WSGIApp(self._server, web),
             backlog=BACKLOG,
             log=None,
             error_log=logging.getLogger('reminder.http'),
@@ -132,6 +139,7 @@ class Application:
             self._scheduling.join(LAST_TICK)
             self._scheduling.kill()
             self._catch_up.stop()
+        self._streams.stop()
         self._server.eio.stop()
         self._http.stop(timeout=0.5)
         self._store.close()

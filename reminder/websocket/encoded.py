@@ -61,6 +61,8 @@ class Encoded(Chunk):
         )
 
     def events(self) -> bytes:
+        if self.offset is None:  # a few words to one client
+            return b''.join(map(event, self.packets))
         return _streamed(self)[0]
 
     def events_of(self, first: int, last: int) -> memoryview:
@@ -89,8 +91,8 @@ class Cut(Chunk):
 @lru_cache(STREAMED)
 def _streamed(encoded: Encoded) -> tuple[bytes, list[int]]:
     """Its Server-Sent Events, and where each of them begins. Not kept with it: pages are weighed when they are made."""
-    offset = encoded.offset
-    events = [event(packet, offset and offset(number)) for number, packet in enumerate(encoded.packets)]
+    assert encoded.offset is not None
+    events = [event(packet, encoded.offset(number)) for number, packet in enumerate(encoded.packets)]
     return b''.join(events), _ends(events)
 
 

@@ -8,11 +8,6 @@ HEARTBEAT = b':\n\n'
 """A comment, which clients pass over."""
 
 
-def retry(delay: int) -> bytes:
-    """Tells a client to wait `delay` ms before it comes back, whenever its connection has ended."""
-    return b'retry: %d\n\n' % delay
-
-
 def event(packet: bytes, offset: str | None = None) -> bytes:
     """A packet with one argument in the default namespace, `42["name",argument]`, as an event; its argument is JSON.
 

@@ -37,6 +37,9 @@ MAX_HEADERS = 16_384
 KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
 """What `Sec-WebSocket-Key` has to be (RFC 6455 section 4.1)."""
 
+GOES_ON = 'reminder.goes_on'
+"""What of a request's environ is called with its connection's socket once it is answered; None or missing: nothing."""
+
 RawSocket = monkey.get_original('socket', 'socket')
 """A socket that does not know of gevent."""
 
@@ -59,6 +62,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     websocket: Any
     rfile: Any
     wsgi_input: Any
+    provided_content_length: str | None
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -127,14 +131,39 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         with self.within(TRANSFER):
             super().write(data)
 
-    def run_websocket(self) -> None:
-        """Calls the application with `environ['wsgi.websocket']`: the raw socket, what was read ahead, and what is left
-        to be said of the handshake's answer, which is nothing."""
+    def start_response(self, *arguments: Any) -> Any:
+        """Begins the answer. One that says itself that the connection closes, and not how long it is, ends with that;
+        pywsgi would send it in chunks."""
+        write = super().start_response(*arguments)
+        if self.provided_content_length is None and ('Connection', 'close') in arguments[1]:
+            self.provided_content_length = ''
+        return write
+
+    def run_application(self) -> None:
+        """Answers a request, and hands the connection over where it is to go on."""
+        super().run_application()
+        go_on = self.environ.get(GOES_ON)
+        if go_on is not None:
+            self.wsgi_input._discard()  # as nothing can be read later
+            plain, _ = self._let_go()
+            try:
+                go_on(plain)
+            except BaseException:
+                plain.close()
+                raise
+
+    def _let_go(self) -> tuple[Any, bytes]:
+        """The raw socket, which is nothing to pywsgi any more, and what was read ahead of it."""
         sock = self.socket
         self.socket = None
         sock.settimeout(0)  # so that peek() cannot wait
         buffered = self.rfile.peek()
-        plain = raw(sock)
+        return raw(sock), buffered
+
+    def run_websocket(self) -> None:
+        """Calls the application with `environ['wsgi.websocket']`: the raw socket, what was read ahead, and what is left
+        to be said of the handshake's answer, which is nothing."""
+        plain, buffered = self._let_go()
         # gevent-websocket would send a CLOSE when its own object is collected.
         self.websocket.closed = True
         self.websocket = None

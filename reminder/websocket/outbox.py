@@ -45,9 +45,10 @@ class Outbox:
         """Bytes that the socket has not taken yet."""
         self._written = 0
 
-    def start(self, buffered: bytes, opening: bytes) -> None:
+    def start(self, buffered: bytes = b'', opening: bytes = b'') -> None:
         """Writes the bytes `opening`, and begins to read, with what the HTTP layer had read already."""
-        self.send(opening)
+        if opening:
+            self.send(opening)
         if self._closing:
             return  # lost by that
         self._reading.start(self._readable)

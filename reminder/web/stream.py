@@ -1,0 +1,115 @@
+"""Reminders as Server-Sent Events (WHATWG HTML, section 9.2), for `EventSource`, `curl -N` and the like.
+
+`GET /api/reminders/stream` is one more connection that reads the log on from its own place. Each reminder is an event
+`eventReminder`, whose data is the reminder as JSON and whose id is the offset of who has got it. Clients keep the last
+id and give it back as `Last-Event-ID`, so that whatever breaks, and whichever server they come back to, they go on
+where they were. Between reminders come ids alone, which move the client's on and are not seen, and comments, which keep
+proxies from closing what is silent. After a replay comes an event `replayed`, `{count, complete}`.
+
+What follows from how `EventSource` is defined: it comes back by itself when a stream ends or no server answers, and
+never again after an answer other than 200. So a server that stops ends its streams only when it does not listen any
+more; and where a stream cannot be had *now* (the log is not open yet, the server is full or stops), one who asks by
+`Accept: text/event-stream`, as `EventSource` has to, gets a stream that says when to come back, and ends. All others
+are told the truth, which is 503. What will not be better the next time (a wrong token, parameters that are none) is
+refused to everybody. A token that expires ends the stream: an `EventSource` comes back, is refused for good, and its
+page has to make a new one.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from werkzeug import Request, Response
+from werkzeug.routing import Rule
+
+from reminder.errors import InvalidInput, StoreUnavailable
+from reminder.services.channels import channels as parse_channels
+from reminder.services.identity import LISTEN
+from reminder.services.log import Log, Start
+from reminder.services.offsets import parse_offset, parse_since
+from reminder.services.tokens import Tokens
+
+PATH = '/api/reminders/stream'
+EVENT_STREAM = 'text/event-stream'
+SOON = 1_000
+"""ms after which a client comes back when its stream has ended; up to three times as much, as those of a server that
+stops would else all come at once."""
+LATER = 5_000
+"""The same, where there was no stream to be had."""
+
+
+class Streams(Protocol):
+    """Who serves streams."""
+
+    def has_room(self, environ: dict[str, Any]) -> bool:
+        """Whether the client of that request may have a stream now."""
+
+    def open(self, environ: dict[str, Any], start: Start, channels: frozenset[str], expires: int | None) -> None:
+        """Has the connection of that request go on as a stream behind its answer, until `expires` (ms, UTC)."""
+
+
+def routes(log: Log, tokens: Tokens, streams: Streams, now: Callable[[], int]) -> list[Rule]:
+    """The route of the stream. `now` gives the instant (ms, UTC)."""
+
+    def stream(request: Request) -> Response:
+        try:
+            identity = tokens.identify(_token(request), now())
+        except InvalidInput as error:
+            return _failure(401, str(error), {'WWW-Authenticate': 'Bearer'})
+        if LISTEN not in identity.scopes:
+            return _failure(403, f"token has not the scope '{LISTEN}'")
+        try:
+            channels = identity.allow(_channels(request))
+            if not streams.has_room(request.environ):
+                return _not_now(request, 'server is full, or stops')
+            start = _start(request, log, channels, now())
+        except InvalidInput as error:
+            return _failure(400, str(error))
+        except StoreUnavailable as error:
+            return _not_now(request, str(error))
+        if request.method == 'GET':
+            streams.open(request.environ, start, channels, identity.expires)
+        headers = {'Connection': 'close', 'X-Accel-Buffering': 'no'}  # the latter: nginx is to pass it on as it comes
+        return Response(iter([_come_back(SOON)]), 200, headers, content_type=EVENT_STREAM)
+
+    return [Rule(PATH, methods=['GET'], endpoint=stream)]
+
+
+def _token(request: Request) -> str | None:
+    given = request.authorization
+    return given.token if given is not None and given.type == 'bearer' else None
+
+
+def _channels(request: Request) -> frozenset[str]:
+    """Raises InvalidInput."""
+    names = ','.join(request.args.getlist('channels'))
+    return parse_channels(names.split(',') if names else None)
+
+
+def _start(request: Request, log: Log, channels: frozenset[str], now: int) -> Start:
+    """Where the stream begins. A malformed Last-Event-ID, which nobody wrote by hand, counts as none.
+
+    Raises InvalidInput for a malformed `since`, StoreUnavailable.
+    """
+    offset, since = parse_offset(request.headers.get('Last-Event-ID')), request.args.get('since')
+    if offset is None and since is not None:
+        offset = parse_since(since)
+    if log.record is None:
+        raise StoreUnavailable('the log is not open yet')
+    return log.begin(now, channels) if offset is None else log.resume(offset, channels)
+
+
+def _not_now(request: Request, why: str) -> Response:
+    if EVENT_STREAM in request.accept_mimetypes.values():
+        return Response(_come_back(LATER), content_type=EVENT_STREAM)
+    return _failure(503, why, {'Retry-After': str(LATER // 1000)})
+
+
+def _come_back(after: int) -> bytes:
+    return b'retry: %d\n\n' % random.randrange(after, 3 * after)
+
+
+def _failure(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
+    envelope = json.dumps({'status': 'failure', 'error': error}) + '\n'
+    return Response(envelope, status, headers, content_type='application/json; charset=utf-8')
