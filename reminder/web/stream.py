@@ -3,8 +3,8 @@
 `GET /api/reminders/stream` is one more connection that reads the log on from its own place. Each reminder is an event
 `eventReminder`, whose data is the reminder as JSON and whose id is the offset of who has got it. Clients keep the last
 id and give it back as `Last-Event-ID`, so that whatever breaks, and whichever server they come back to, they go on
-where they were. Between reminders come ids alone, which move the client's on and are not seen, and comments, which keep
-proxies from closing what is silent. After a replay comes an event `replayed`, `{count, complete}`.
+where they were. In the beginning and after each batch comes an event `cursor` with such an id and nothing new, after a
+replay an event `replayed`, `{count, complete}`, and in silence a comment now and then, for proxies that would close it.
 
 What follows from how `EventSource` is defined: it comes back by itself when a stream ends or no server answers, and
 never again after an answer other than 200. So a server that stops ends its streams only when it does not listen any
