@@ -32,6 +32,8 @@ from reminder.services.tokens import Tokens
 
 PATH = '/api/reminders/stream'
 EVENT_STREAM = 'text/event-stream'
+HEADERS = {'Connection': 'close', 'X-Accel-Buffering': 'no'}
+"""Of streams; the latter has nginx pass on what comes as it comes."""
 SOON = 1_000
 """ms after which a client comes back when its stream has ended; up to three times as much, as those of a server that
 stops would else all come at once."""
@@ -70,8 +72,7 @@ def routes(log: Log, tokens: Tokens, streams: Streams, now: Callable[[], int]) -
             return _not_now(request, str(error))
         if request.method == 'GET':
             streams.open(request.environ, start, channels, identity.expires)
-        headers = {'Connection': 'close', 'X-Accel-Buffering': 'no'}  # the latter: nginx is to pass it on as it comes
-        return Response(iter([_come_back(SOON)]), 200, headers, content_type=EVENT_STREAM)
+        return Response(iter([_come_back(SOON)]), 200, HEADERS, content_type=EVENT_STREAM)
 
     return [Rule(PATH, methods=['GET'], endpoint=stream)]
 
@@ -102,7 +103,7 @@ def _start(request: Request, log: Log, channels: frozenset[str], now: int) -> St
 
 def _not_now(request: Request, why: str) -> Response:
     if EVENT_STREAM in request.accept_mimetypes.values():
-        return Response(_come_back(LATER), content_type=EVENT_STREAM)
+        return Response(_come_back(LATER), 200, HEADERS, content_type=EVENT_STREAM)
     return _failure(503, why, {'Retry-After': str(LATER // 1000)})
 
 

@@ -2,6 +2,7 @@
 // `tests/clients.py` is the other end. In and out, `{"$binary": base64}` stands for binary data.
 import { createInterface } from 'node:readline';
 import { stdin, stdout } from 'node:process';
+import { EventSource } from 'eventsource';
 
 const sockets = new Map();
 
@@ -24,6 +25,21 @@ const verbs = {
     socket.on('connect_error', (error) => tell(id, 'connect_error', { message: error.message }));
     socket.on('disconnect', (reason) => tell(id, 'disconnect', { reason }));
     socket.onAny((name, ...args) => tell(id, 'message', { name, args }));
+  },
+
+  listen({ id, url, headers }) {
+    const source = new EventSource(url, {
+      fetch: (input, init) => fetch(input, { ...init, headers: { ...init.headers, ...headers } }),
+    });
+    sockets.set(id, { disconnect: () => source.close() });
+    source.onopen = () => tell(id, 'connect');
+    source.onerror = ({ code }) =>
+      source.readyState === EventSource.CLOSED ? tell(id, 'refused', { status: code }) : tell(id, 'disconnect');
+    for (const name of ['eventReminder', 'cursor', 'replayed']) {
+      source.addEventListener(name, ({ data, lastEventId }) =>
+        tell(id, 'message', { name, args: [JSON.parse(data)], lastEventId }),
+      );
+    }
   },
 
   emit({ id, args, ack }) {
