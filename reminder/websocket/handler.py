@@ -145,25 +145,22 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         go_on = self.environ.get(GOES_ON)
         if go_on is not None:
             self.wsgi_input._discard()  # as nothing can be read later
-            plain, _ = self._let_go()
+            sock, self.socket = self.socket, None
+            plain = raw(sock)
             try:
                 go_on(plain)
             except BaseException:
                 plain.close()
                 raise
 
-    def _let_go(self) -> tuple[Any, bytes]:
-        """The raw socket, which is nothing to pywsgi any more, and what was read ahead of it."""
-        sock = self.socket
-        self.socket = None
-        sock.settimeout(0)  # so that peek() cannot wait
-        buffered = self.rfile.peek()
-        return raw(sock), buffered
-
     def run_websocket(self) -> None:
         """Calls the application with `environ['wsgi.websocket']`: the raw socket, what was read ahead, and what is left
         to be said of the handshake's answer, which is nothing."""
-        plain, buffered = self._let_go()
+        sock = self.socket
+        sock.settimeout(0)  # so that peek() cannot wait
+        buffered = self.rfile.peek()
+        self.socket = None  # not before: a client that is gone by now is left to pywsgi
+        plain = raw(sock)
         # gevent-websocket would send a CLOSE when its own object is collected.
         self.websocket.closed = True
         self.websocket = None

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.hostile import changes, commands, crowds, frames, hypertext, packets
+from tests.hostile import changes, commands, crowds, frames, hypertext, packets, streams
 from tests.hostile.fortress import Canary, Fortress, wait_until
 from tests.hostile.raw import Target
 from tests.wire import SocketIO
@@ -88,7 +88,9 @@ def calm(fortress: Fortress) -> tuple[float, int, dict[str, int]]:
 
 
 @pytest.mark.parametrize(
-    'attack', attacks(frames, packets, hypertext, commands, changes, crowds), ids=lambda attack: attack.__name__
+    'attack',
+    attacks(frames, packets, hypertext, commands, changes, crowds, streams),
+    ids=lambda attack: attack.__name__,
 )
 def test_an_attack_harms_nobody(
     attack: Callable[[Target], None], fortress: Fortress, calm: tuple[float, int, dict[str, int]]
