@@ -1,0 +1,82 @@
+"""The documents are true: who follows them, word for word, gets what they show."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests import clients, mongodb
+from tests.documents import Reader
+from tests.server import ROOT, Server, free_port, missing, wall
+
+pytestmark = pytest.mark.long
+
+NGINX = 'daemon off; pid nginx.pid; events {} http { access_log off; include reminder.conf; }'
+SERVE, LISTENING = 'event-reminder serve', 'listening on http://127.0.0.1:3000'
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    """Not started. It is early in 2030, and shortly before a minute."""
+    return Server(tmp_path, clock='2030-01-31 08:59:45', DATABASE_URL='sqlite:///reminder.db')
+
+
+@pytest.fixture
+def reader(server: Server) -> Iterator[Reader]:
+    """Who has started the server."""
+    with Reader(server) as reader:
+        reader.run(SERVE, LISTENING, stays=True)
+        yield reader
+
+
+def read(name: str) -> str:
+    return (ROOT / 'docs' / name).read_text()
+
+
+@pytest.mark.parametrize('name', ['repeat', 'resume'])
+def test_a_guide_is_true(reader: Reader, name: str) -> None:
+    reader.follow(read(f'howto/{name}.rst'))
+
+
+def test_that_of_channels_is(reader: Reader) -> None:
+    clients.install()
+    (reader.folder / 'node_modules').symlink_to(ROOT / 'tests' / 'js' / 'node_modules')
+    reader.follow(read('howto/channels.rst'))
+
+
+def test_that_of_databases_is(server: Server) -> None:
+    with mongodb.database() as url, Reader(server, **{'mongodb://127.0.0.1:27017/reminder': url}) as reader:
+        reader.run(SERVE, LISTENING, stays=True)
+        reader.follow(read('howto/databases.rst'))
+
+
+def test_that_of_the_node_server_is(tmp_path: Path) -> None:
+    with mongodb.database() as url:
+        parts = urlsplit(url)
+        name = parts.path.removeprefix('/')
+        places = {'27017/reminder': f'{parts.port}/{name}', '27017 DB_NAME=reminder': f'{parts.port} DB_NAME={name}'}
+        with Reader(Server(tmp_path, DATABASE_URL=''), **places) as reader:
+            reader.follow(read('howto/node.rst'))
+
+
+def test_that_of_proxies_is(server: Server, connect: clients.Clients) -> None:
+    # Given nginx with the file of the guide before a server
+    program, port = shutil.which('nginx') or missing('nginx'), free_port()
+    server.settings['TRUSTED_PROXIES'] = '1'
+    (server.folder / 'nginx.conf').write_text(NGINX)
+    with server, Reader(server, **{'8080': str(port)}) as reader:
+        server.start()
+        reader.follow(read('howto/proxy.rst'))
+        nginx = subprocess.Popen([program, '-p', server.folder, '-c', 'nginx.conf', '-e', 'error.log'])
+        try:
+            # When clients come through it / Then they upgrade, and are reminded
+            client = connect(f'http://127.0.0.1:{port}', 'js-4.8', 'upgrade')
+            client.wait_for('upgrade')
+            id = client.schedule('tea', wall(server.next_minute()))['_id']
+            client.wait_for_reminder(id, within=75)
+        finally:
+            nginx.terminate()
+            nginx.wait()
