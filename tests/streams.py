@@ -8,7 +8,8 @@ stream, after which they have given up.
 import json
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -140,3 +141,12 @@ def listen(driver: Driver, kind: str, url: str, **options: Any) -> Client:
     client: Client = JavaScriptStream(driver, url, **options) if kind == 'js' else PythonStream(url, **options)
     client.wait_for('connect')
     return client
+
+
+@contextmanager
+def closing_all(*clients: Client) -> Iterator[None]:
+    """Closes these clients in the end."""
+    with ExitStack() as stack:
+        for client in clients:
+            stack.callback(client.close)
+        yield

@@ -27,7 +27,7 @@ from reminder.errors import InvalidInput, StoreUnavailable
 from reminder.services.channels import channels as parse_channels
 from reminder.services.identity import LISTEN
 from reminder.services.log import Log, Start
-from reminder.services.offsets import parse_offset, parse_since
+from reminder.services.offsets import Since, parse_offset, parse_since
 from reminder.services.tokens import Tokens
 
 PATH = '/api/reminders/stream'
@@ -63,11 +63,15 @@ def routes(log: Log, tokens: Tokens, streams: Streams, now: Callable[[], int]) -
             return _failure(403, f"token has not the scope '{LISTEN}'")
         try:
             channels = identity.allow(_channels(request))
-            if not streams.has_room(request.environ):
-                return _not_now(request, 'server is full, or stops')
-            start = _start(request, log, channels, now())
+            since = _since(request)
         except InvalidInput as error:
             return _failure(400, str(error))
+        if not streams.has_room(request.environ):
+            return _not_now(request, 'server is full, or stops')
+        if log.record is None:
+            return _not_now(request, 'the log is not open yet')
+        try:
+            start = log.begin(now(), channels) if since is None else log.resume(since, channels)
         except StoreUnavailable as error:
             return _not_now(request, str(error))
         if request.method == 'GET':
@@ -88,17 +92,11 @@ def _channels(request: Request) -> frozenset[str]:
     return parse_channels(names.split(',') if names else None)
 
 
-def _start(request: Request, log: Log, channels: frozenset[str], now: int) -> Start:
-    """Where the stream begins. A malformed Last-Event-ID, which nobody wrote by hand, counts as none.
-
-    Raises InvalidInput for a malformed `since`, StoreUnavailable.
-    """
-    offset, since = parse_offset(request.headers.get('Last-Event-ID')), request.args.get('since')
-    if offset is None and since is not None:
-        offset = parse_since(since)
-    if log.record is None:
-        raise StoreUnavailable('the log is not open yet')
-    return log.begin(now, channels) if offset is None else log.resume(offset, channels)
+def _since(request: Request) -> Since | None:
+    """Where the client left off; None where it knows no place. A malformed Last-Event-ID, which nobody wrote by hand,
+    counts as none. Raises InvalidInput for a malformed `since`."""
+    last, since = parse_offset(request.headers.get('Last-Event-ID')), request.args.get('since')
+    return parse_since(since) if last is None and since is not None else last
 
 
 def _not_now(request: Request, why: str) -> Response:

@@ -1,9 +1,10 @@
 """Event streams: each client gets what other clients get, live and resumed, and harms nobody."""
 
 import json
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import requests
 
 from tests.clients import Client, Clients, Driver
 from tests.faults import ClockedServer, Proxy, in_order, reminders, schedule_many, wait_until_back
-from tests.hostile.fortress import wait_until
+from tests.hostile.fortress import Fortress, wait_until
 from tests.integration.test_channels import for_them, schedule
 from tests.server import MINUTE, Server
-from tests.streams import Stream, listen, stream_url
+from tests.streams import Stream, closing_all, listen, stream_url
 from tests.tokens import AUDIENCE, ISSUER, SECRET, token
 from tests.wire import SocketIO
 
@@ -29,15 +30,6 @@ NAMES = [None, 'a', 'b', 'c']
 """The channels of the events in each minute."""
 BATCH = 1_200
 """Reminders of a minute that is cut: a page and a part of another."""
-MEBIBYTE = 1_048_576
-
-
-@contextmanager
-def closing_all(*clients: Client) -> Iterator[None]:
-    with ExitStack() as stack:
-        for client in clients:
-            stack.callback(client.close)
-        yield
 
 
 # -- live, missed, and live again -------------------------------------------------------------------------------
@@ -423,3 +415,35 @@ def test_a_server_that_stops_ends_its_streams_and_they_come_back(tmp_path: Path,
                 replayed = stream.wait(lambda event: event.get('name') == 'replayed')
                 assert replayed['args'] == [{'count': 0, 'complete': True}]
     assert 'Traceback' not in server.log(), server.log()
+
+
+def test_nothing_is_left_of_streams_however_they_end(tmp_path: Path) -> None:
+    settings = {'PING_INTERVAL': '0.3', 'PING_TIMEOUT': '0.3', 'RECOVERY_WINDOW': '0'}
+    with Fortress(tmp_path, **settings) as server:
+        server.start()
+        url = stream_url(server.url)
+        requests.get(server.url + '/healthz', timeout=5)
+        files, census = server.files(), server.census()
+        # Given streams, none of which has a greenlet
+        streams = [Stream(url, {}) for _ in range(40)]
+        during = server.census()
+        assert during['Stream'] == 40
+        assert during['Handler'] == census['Handler']
+        assert during['greenlet'] <= census['greenlet'] + 2
+        # When they end, in one way or another
+        for number, stream in enumerate(streams):
+            if number % 4 == 0:
+                stream.socket.shutdown(socket.SHUT_WR)
+            elif number % 4 == 1:
+                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                stream.close()
+            elif number % 4 == 2:
+                stream.socket.sendall(b'GET / HTTP/1.1\r\n\r\n' * 1_000)
+                stream.close()
+            else:
+                stream.close()
+        # Then nothing is left of them
+        wait_until(lambda: server.census()['Stream'] == 0, 'streams are left')
+        wait_until(lambda: server.files() <= files, 'descriptors are left')
+        wait_until(lambda: server.census()['greenlet'] <= census['greenlet'], 'greenlets are left')
+        assert server.complaints() == []
