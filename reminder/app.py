@@ -149,6 +149,8 @@ class Application:
     def health(self) -> dict[str, str]:
         """What keeps the server from being ready, by part; {} where it is ready."""
         problems = {}
+        if self._stopping.is_set():
+            problems['server'] = 'is stopping'
         try:
             self._store.record()
             if self._log.record is None:
