@@ -3,7 +3,8 @@
 What is looked at in a document:
 
 - `.. code:: console`: what follows `$` is run in a shell, and what stands below it is what it prints. With
-  `:class: stays` it goes on, as in a terminal of its own; it is ended when the same is started again.
+  `:class: stays` it goes on, as in a terminal of its own, where the same command is ended first. With `:class: again`
+  it does so too, but begins when the next minute has begun.
 - `.. code:: text`: what one of the commands that go on prints from then on.
 - A block behind the name of a file, as in "``listen.py``:", is written into that file.
 
@@ -28,7 +29,7 @@ ENOUGH = 90.0
 
 _BLOCK = re.compile(
     r'(?:``(?P<file>[\w./-]+)``:\n\n)?'
-    r'\.\. code:: (?P<kind>\w+)\n(?P<options>(?: {3}:\w.*\n)*)\n'
+    r'\.\. code:: (?P<kind>\w+)\n(?: {3,6}:class: (?P<css>\w+)\n)?\n'
     r'(?P<text>(?: {4}.*\n|\n)+)'
 )
 _ID = re.compile(r'\b(?:[0-9a-f]{24}|[0-9a-f]{16})\b')
@@ -36,11 +37,11 @@ _ID = re.compile(r'\b(?:[0-9a-f]{24}|[0-9a-f]{16})\b')
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code: what `kind` it is of, whether it `stays`, and the name of the `file` that it is to be in."""
+    """A block of code: what `kind` it is of, its class if it has one, and the name of the file that it is to be in."""
 
     kind: str
     text: str
-    stays: bool
+    css: str | None
     file: str | None
 
 
@@ -48,7 +49,7 @@ def blocks(document: str) -> Iterator[Block]:
     """The blocks of a document in reStructuredText."""
     for found in _BLOCK.finditer(document):
         text = re.sub('^ {4}', '', found['text'].rstrip() + '\n', flags=re.M)
-        yield Block(found['kind'], text, 'stays' in found['options'], found['file'])
+        yield Block(found['kind'], text, found['css'], found['file'])
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
@@ -101,6 +102,7 @@ class Reader:
 
     def __init__(self, server: Server, **places: str) -> None:
         """`places` are what is to stand in place of what documents say, beside the server's address."""
+        self._server = server
         self.folder = server.folder
         self._places = {'127.0.0.1:3000': f'127.0.0.1:{server.port}', **places}
         self._environment = server.environment() | {'EVENT_REMINDER_URL': server.url}
@@ -117,15 +119,16 @@ class Reader:
                 (self.folder / block.file).write_text(self._real(block.text))
             elif block.kind == 'console':
                 for command, shown in commands(block.text):
-                    self.run(command, shown, block.stays)
+                    if block.css == 'again':
+                        self.end(command)
+                        self._server.wait_until(self._server.next_minute(margin=0))
+                    self.run(command, shown, stays=block.css is not None)
             elif block.kind == 'text':
                 self.wait_for(block.text)
 
     def run(self, command: str, shown: str, stays: bool = False) -> None:
         """Runs a command, which has to print what is shown; it ends then, unless it stays."""
-        for old in [running for running in self._running if running.command == command]:
-            old.end()
-            self._running.remove(old)
+        self.end(command)
         self._started += 1
         output = self.folder / f'.output-{self._started}'
         running = Running(command, self._real(command), self.folder, self._environment, output)
@@ -137,6 +140,12 @@ class Reader:
         running.process.wait(ENOUGH)
         self._running.remove(running)
         assert self._matches(shown, running, whole=True), f'{command}\n\nprinted:\n{running.output()}\nnot:\n{shown}'
+
+    def end(self, command: str) -> None:
+        """Ends a command, if it goes on."""
+        for running in [running for running in self._running if running.command == command]:
+            running.end()
+            self._running.remove(running)
 
     def wait_for(self, shown: str) -> None:
         """Waits until one of the commands that go on prints what is shown."""
