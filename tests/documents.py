@@ -16,6 +16,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -48,13 +49,15 @@ class Block:
 def blocks(document: str) -> Iterator[Block]:
     """The blocks of a document in reStructuredText."""
     for found in _BLOCK.finditer(document):
-        text = re.sub('^ {4}', '', found['text'].rstrip() + '\n', flags=re.M)
+        text = textwrap.dedent(found['text']).rstrip() + '\n'
         yield Block(found['kind'], text, found['css'], found['file'])
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
     """The commands in a console, each with what it prints."""
-    for part in re.split(r'^\$ ', text, flags=re.M)[1:]:
+    first, *parts = re.split(r'^\$ ', text, flags=re.M)
+    assert parts and not first, text
+    for part in parts:
         command = re.match(r'(?:.*\\\n)*.*', part)
         assert command
         yield command[0], part[command.end() + 1 :]

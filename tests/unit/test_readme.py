@@ -24,6 +24,11 @@ def test_the_examples_are_ten_liners() -> None:
         assert len(lines) <= 11, example.name
 
 
+@pytest.mark.parametrize('target', re.findall(r'<([\w./-]+)>`_|^\.\. image:: (.+)', README, re.M))
+def test_a_link_leads_to_a_file(target: tuple[str, str]) -> None:
+    assert (ROOT / ''.join(target)).is_file()
+
+
 class Recorder(dict[str, str]):
     """An empty environment that records what it is asked for."""
 
