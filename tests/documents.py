@@ -111,6 +111,9 @@ class Reader:
         self._environment = server.environment() | {'EVENT_REMINDER_URL': server.url}
         self._environment['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{self._environment["PATH"]}'
         (self.folder / '.venv').symlink_to(sys.prefix)
+        # On a terminal it shows no progress.
+        (self.folder / '.curlrc').write_text('silent\n')
+        self._environment['CURL_HOME'] = str(self.folder)
         self._ids: dict[str, str] = {}
         self._running: list[Running] = []
         self._started = 0
