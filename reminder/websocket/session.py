@@ -269,6 +269,9 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             raise Refused('request')
         payload = transport.poll(self.server.ping_interval + self.server.ping_timeout)
         self._control_flow()
+        if not payload and self.closed and self.server.stopping:
+            # python-socketio's client does not come back if a CLOSE packet ends its polling.
+            raise Refused('stopping')
         return payload or self._parting
 
     def post(self, read: Callable[[], bytes]) -> bytes:

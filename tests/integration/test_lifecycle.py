@@ -39,7 +39,8 @@ def test_a_signal_ends_the_server_in_order_and_its_clients_come_back(
     server: Server, connect: Clients, how: signal.Signals
 ) -> None:
     # Given clients of every kind, and one connection whose request never ends
-    clients = [connect(server.url, *pair) for pair in PAIRS] + [connect(server.url, 'python')]
+    clients = [connect(server.url, *pair) for pair in PAIRS]
+    clients += [connect(server.url, 'python', transport) for transport in ('websocket', 'polling')]
 
     # When the server gets the signal
     code, seconds = server.terminate(how)
