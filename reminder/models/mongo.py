@@ -175,9 +175,11 @@ class MongoStore(Store):
                 past = self._changes.past(portion, until)
                 deleted += self._events.delete_many(with_ids(past)).deleted_count
 
-    def read(self, after: Place, until: Place, limit: int, channels: Channels = None) -> Sequence[Event]:
+    def read(
+        self, after: Place, until: Place, limit: int, channels: Channels = None, cancelled: bool = False
+    ) -> Sequence[Event]:
         with self._failures():
-            found = self._events.find(between(after, until, channels), FIELDS, limit=limit, batch_size=limit)
+            found = self._events.find(between(after, until, channels, cancelled), FIELDS, limit=limit, batch_size=limit)
             return [as_event(document) for document in found.sort(FORWARD)]
 
     def count(self, after: Place, until: Place, limit: int, channels: Channels = None) -> int:
@@ -222,9 +224,11 @@ class MongoStore(Store):
             due = {'ended': False, 'made': {'$lte': DatetimeMS(minute)}}
             return [as_series(document) for document in self._series.find(due).sort('made').limit(limit)]
 
-    def list_series(self, after: str, limit: int, channels: Channels = None) -> Sequence[Series]:
+    def list_series(self, after: str, limit: int, channels: Channels = None, ended: bool = False) -> Sequence[Series]:
         with self._failures():
-            following = {'ended': False, '_id': {'$gt': key(after or '0' * 24)}, **in_channels(channels)}
+            following: Document = {'_id': {'$gt': key(after or '0' * 24)}, **in_channels(channels)}
+            if not ended:
+                following['ended'] = False
             return [as_series(document) for document in self._series.find(following).sort('_id').limit(limit)]
 
     def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:

@@ -39,6 +39,8 @@ FIELDS = (*_OURS, 'delivered')
 """What is read of an event."""
 VISIBLE: Document = {'delivered': {'$ne': True}, 'cancelled': {'$ne': True}, 'movedFrom': {'$exists': False}}
 """The query for what readers see."""
+WITH_CANCELLED: Document = {'delivered': {'$ne': True}, 'movedTo': {'$exists': False}, 'movedFrom': {'$exists': False}}
+"""That for what readers see, or would if it was not cancelled."""
 
 EVENT_INDEXES = [
     IndexModel(FORWARD),
@@ -114,9 +116,10 @@ def storable(text: str) -> str:
     return text.encode(errors='replace').decode()
 
 
-def between(after: Place, until: Place, channels: Channels = None) -> Document:
-    """What readers see in `(after, until]`."""
-    return {**span(after, until), **VISIBLE, **in_channels(channels)}
+def between(after: Place, until: Place, channels: Channels = None, cancelled: bool = False) -> Document:
+    """What readers see in `(after, until]`, or that and what was cancelled, but for entries that moved elsewhere."""
+    visible = WITH_CANCELLED if cancelled else VISIBLE
+    return {**span(after, until), **visible, **in_channels(channels)}
 
 
 def span(after: Place, until: Place) -> Document:

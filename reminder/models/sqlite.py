@@ -25,7 +25,8 @@ BATCH = 1_000
 BUSY_TIMEOUT = 4.0
 """How long (s) to wait for other processes that write."""
 
-_BETWEEN = '(time, id) > (?, ?) AND (time, id) <= (?, ?) AND NOT delivered AND NOT cancelled'
+_SPAN = '(time, id) > (?, ?) AND (time, id) <= (?, ?) AND NOT delivered'
+_BETWEEN = f'{_SPAN} AND NOT cancelled'
 
 
 class SqliteStore(Store):
@@ -89,9 +90,11 @@ class SqliteStore(Store):
             deleted += portion
         return deleted
 
-    def read(self, after: Place, until: Place, limit: int, channels: Channels = None) -> Sequence[Event]:
+    def read(
+        self, after: Place, until: Place, limit: int, channels: Channels = None, cancelled: bool = False
+    ) -> Sequence[Event]:
         seen, names = _in_channels(channels)
-        query = f'SELECT {EVENT} FROM events WHERE {_BETWEEN}{seen} ORDER BY time, id LIMIT ?'
+        query = f'SELECT {EVENT} FROM events WHERE {_SPAN if cancelled else _BETWEEN}{seen} ORDER BY time, id LIMIT ?'
         return [as_event(row) for row in self._query(query, *after, *until, *names, limit)]
 
     def count(self, after: Place, until: Place, limit: int, channels: Channels = None) -> int:
@@ -122,9 +125,10 @@ class SqliteStore(Store):
         query = f'SELECT {SERIES} FROM series WHERE made <= ? AND NOT ended ORDER BY made LIMIT ?'
         return [as_series(row) for row in self._query(query, minute, limit)]
 
-    def list_series(self, after: str, limit: int, channels: Channels = None) -> Sequence[Series]:
+    def list_series(self, after: str, limit: int, channels: Channels = None, ended: bool = False) -> Sequence[Series]:
         seen, names = _in_channels(channels)
-        query = f'SELECT {SERIES} FROM series WHERE id > ? AND NOT ended{seen} ORDER BY id LIMIT ?'
+        lasting = '' if ended else ' AND NOT ended'
+        query = f'SELECT {SERIES} FROM series WHERE id > ?{lasting}{seen} ORDER BY id LIMIT ?'
         return [as_series(row) for row in self._query(query, _storable(after), *names, limit)]
 
     def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:

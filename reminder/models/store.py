@@ -116,8 +116,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def read(self, after: Place, until: Place, limit: int, channels: Channels = None) -> Sequence[Event]:
-        """The first `limit` (1 or more) events with `after < place <= until`, in the log's order.
+    def read(
+        self, after: Place, until: Place, limit: int, channels: Channels = None, cancelled: bool = False
+    ) -> Sequence[Event]:
+        """The first `limit` (1 or more) events with `after < place <= until`, in the log's order; where `cancelled` is
+        asked for, those that were cancelled, too.
 
         Cost: O(limit), by the index, where all of them are seen.
         """
@@ -160,8 +163,9 @@ class Store(ABC):
         furthest behind first. Cost: O(limit), by an index; next to nothing where there are none."""
 
     @abstractmethod
-    def list_series(self, after: str, limit: int, channels: Channels = None) -> Sequence[Series]:
-        """The first `limit` series that have not ended with an id after that one, in the order of their ids."""
+    def list_series(self, after: str, limit: int, channels: Channels = None, ended: bool = False) -> Sequence[Series]:
+        """The first `limit` series that have not ended with an id after that one, in the order of their ids; where
+        `ended` is asked for, those that have ended, too."""
 
     @abstractmethod
     def occurrences(self, series: str, after: int, limit: int) -> Sequence[Event]:

@@ -2,6 +2,11 @@
 
 Both work on the database itself, which is the one that `serve` would use; servers may run on it meanwhile. What is
 imported stands under the same fence as what is scheduled: it is in time, or it is past.
+
+An export as JSON lines is a move, so it holds what would have been heard of at the place it comes from, which is more
+than what people are to be reminded of. A cancelled event whose time is to come, and a series that has ended, are told
+with the word for it: they hold their keys and ids, so that a client which asks for the same again, or a second import,
+does not revive them. A calendar is for other programs to show, and has neither.
 """
 
 import os
@@ -9,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,17 +21,18 @@ from typing import Any, TextIO
 
 from pytz.tzinfo import BaseTzInfo
 
+from reminder.calendar import writer
+from reminder.calendar.source import Source
+from reminder.calendar.writer import Part
 from reminder.config import Config
 from reminder.errors import ConfigError, InvalidInput, ReminderError
-from reminder.models.event import Event, Series
+from reminder.models.event import Event
 from reminder.models.store import Store, open_store
 from reminder.services import timezones
 from reminder.settings import read_settings
 from reminder.terminal import local_zone, printable, progress
 from reminder.transfer import calendar
-from reminder.transfer.calendar import Part
 from reminder.transfer.lines import from_line, to_line
-from reminder.transfer.source import Source
 from reminder.transfer.target import Found, Repeated, Target
 
 STANDARD = Path('-')
@@ -46,7 +51,7 @@ def export_events(file: Path, form: str | None, with_past: bool) -> None:
         raise ConfigError(f'there is no database {config.database_for_logs} (DATABASE_URL says which)')
     with _store(config.database_url) as store, _opened(file, 'w') as out:
         source = Source(store, with_past)
-        parts = calendar.export(source, datetime.now(UTC)) if form == 'ics' else _lines(source)
+        parts = _calendar(source) if form == 'ics' else _lines(source)
         with progress('exporting', source.count, out) as advance:
             for part in parts:
                 out.write(part.text)
@@ -86,22 +91,17 @@ def import_events(file: Path, form: str | None, zone: str | None, dry_run: bool)
 
 def _lines(source: Source) -> Iterator[Part]:
     """What is in `source` as JSON lines."""
-    told = set()
-    for series in source.series():
-        told.add(series.id)
-        yield _part(series)
-        yield from (_part(event) for event, _ in source.cancelled(series))
-    for event in source.events():
-        if event.series is not None and event.series not in told:
-            told.add(event.series)
-            ended = source.ended(event.series)
-            if ended is not None:
-                yield _part(ended)
-        yield _part(event, 1)
+    for series in source.series(ended=True):
+        yield Part(f'{to_line(series)}\n')
+    for event in source.events(cancelled=True):
+        yield Part(f'{to_line(event)}\n', not event.cancelled)
 
 
-def _part(entry: Event | Series, events: int = 0) -> Part:
-    return Part(f'{to_line(entry)}\n', events)
+def _calendar(source: Source) -> Iterator[Part]:
+    """What is in `source` as a calendar."""
+    yield Part(writer.BEGIN)
+    yield from writer.components(source, _now())
+    yield Part(writer.END)
 
 
 def _found(lines: Iterator[str], form: str | None, default: BaseTzInfo) -> Iterator[Found]:

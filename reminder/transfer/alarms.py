@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from icalendar import Component
 
+from reminder.calendar.moments import Moment
 from reminder.errors import InvalidInput
-from reminder.transfer.times import Moment, Zones, get, moment_of
+from reminder.transfer.times import Zones, get, moment_of
 
 ALARMS = 50
 """Alarms of an entry, with their repetitions, at most."""

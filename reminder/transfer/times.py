@@ -1,40 +1,17 @@
-"""The times of a calendar (RFC 5545, 3.3.4, 3.3.5, 3.8.2): wall-clock times in zones that pytz knows."""
+"""The times that calendars of others name (RFC 5545, 3.3.4, 3.3.5, 3.8.2), in zones that pytz knows."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, NamedTuple
+from datetime import date, datetime, time, timedelta
+from typing import Any
 
 from icalendar import Component
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 from pytz.tzinfo import BaseTzInfo
 
+from reminder.calendar.moments import Moment, at, utc
+from reminder.calendar.vtimezone import alike
 from reminder.errors import InvalidInput
-from reminder.models.event import MINUTE
 from reminder.services import timezones
-from reminder.transfer.vtimezone import alike
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Moment(NamedTuple):
-    """A wall-clock time (naive) in a zone; a whole day begins at midnight."""
-
-    local: datetime
-    zone: BaseTzInfo
-    is_day: bool = False
-
-    @property
-    def instant(self) -> int:
-        """ms, UTC."""
-        try:
-            return timezones.resolve(self.local, self.zone).instant
-        except OverflowError:
-            raise InvalidInput(f'{self.local} is no time that can be reckoned with') from None
-
-    @property
-    def text(self) -> str:
-        """To the minute: 'YYYY-MM-DD HH:mm'."""
-        return self.local.isoformat(' ', 'minutes')
 
 
 class Zones:
@@ -44,7 +21,7 @@ class Zones:
     def __init__(self, default: BaseTzInfo, now: int) -> None:
         """`now`: ms, UTC."""
         self._default = default
-        self._now = _EPOCH + timedelta(milliseconds=now)
+        self._now = utc(now)
         self._told: dict[str, str] = {}
         self._found: dict[str, BaseTzInfo | None] = {}
 
@@ -81,16 +58,6 @@ class Zones:
         if found is None:
             raise InvalidInput(f'TZID={tzid[:100]!a} is no zone that is known')
         return found
-
-
-def at(instant: int, zone: BaseTzInfo) -> Moment:
-    """What clocks in `zone` show at an instant (ms, UTC), to the minute; in UTC where that would mean another one."""
-    instant = instant // MINUTE * MINUTE
-    utc = timezones.find('UTC')
-    assert utc is not None
-    moment = _EPOCH.replace(tzinfo=None) + timedelta(milliseconds=instant)
-    there = Moment(zone.fromutc(moment).replace(tzinfo=None), zone)
-    return there if there.instant == instant else Moment(moment, utc)
 
 
 def later(moment: Moment, shift: timedelta) -> Moment:

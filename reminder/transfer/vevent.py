@@ -16,6 +16,8 @@ from typing import Any
 import icalendar
 from icalendar import Component
 
+from reminder.calendar.moments import Moment, at
+from reminder.calendar.writer import CHANNEL, PAYLOAD
 from reminder.errors import InvalidInput
 from reminder.models import event
 from reminder.models.event import Event, derived_id
@@ -28,9 +30,8 @@ from reminder.transfer.alarms import AT_ONCE, absolute, length, shifts
 from reminder.transfer.lines import ID
 from reminder.transfer.shifting import shift_rule
 from reminder.transfer.target import Repeated
-from reminder.transfer.times import Moment, Zones, at, get, later, moment_of
+from reminder.transfer.times import Zones, get, later, moment_of
 
-CHANNEL, PAYLOAD = 'X-EVENT-REMINDER-CHANNEL', 'X-EVENT-REMINDER-PAYLOAD'
 _READ = {'DTSTART', 'DTEND', 'DURATION', 'RRULE', 'RDATE', 'EXDATE', 'RECURRENCE-ID', 'TRIGGER', 'REPEAT'}
 
 

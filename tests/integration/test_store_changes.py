@@ -372,6 +372,7 @@ class TestSeries:
         assert store.list_series('', 2) == listed[:2]
         assert store.list_series(listed[1].id, 10) == listed[2:]
         assert store.list_series('', 10, frozenset('a')) == [each for each in listed if each.channel != 'b']
+        assert store.list_series('', 10, ended=True) == [*kept[:4], replace(kept[4], ended=True), *kept[5:]]
 
     def occurrences(self, store: Store) -> tuple[str, Sequence[Event]]:
         mine = series(0).id
@@ -391,6 +392,11 @@ class TestSeries:
         first = store.replace(first, moved(first, 9))
         fourth = store.replace(fourth, moved(fourth, 2))
         assert other.occurrences(mine, NOW, 10) == [fourth, third, first]
+        assert list(map(told, other.read(START, END, 10, cancelled=True))) == [
+            *map(told, sorted((cancelled(second), fourth), key=lambda each: each.place)),
+            told(third),
+            told(first),
+        ]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from reminder.transfer.calendar import read
 from reminder.transfer.target import Target
 from tests import mongodb
 from tests.integration.test_cli import COMMAND, environment
-from tests.integration.test_commands import NOW, run
+from tests.integration.test_commands import NOW, run, wanted
 from tests.integration.test_commands import Server as Commands
 from tests.server import Server
 
@@ -135,6 +136,29 @@ def test_everything_moves_to_another_kind_of_store_and_back(store: Store, tmp_pa
             # Again, and where it was broken off
             assert transfer(target, 'import', 'file.jsonl') == (0, counts(0, 12), '')
             assert transfer(target, 'export') == (0, first, '')
+
+
+def test_what_was_cancelled_is_not_revived_by_who_asks_for_it_again(tmp_path: Path, transfer: Transfer) -> None:
+    # Given an event and a series with keys, both cancelled
+    once = wanted(0, time='2037-01-01 00:00', key='once')
+    daily = wanted(0, time='2037-01-01 00:00', key='daily', repeat='FREQ=DAILY')
+    with closing(open_store(database(tmp_path), run)) as store:
+        server = Commands(store)
+        for wish in (once, daily):
+            server.ask('cancelEvent', _id=server.ask('scheduleEvent', **wish)['_id'])
+
+    # When all moves to another database
+    copy = database(tmp_path, 'copy')
+    assert transfer(database(tmp_path), 'export', 'file.jsonl') == (0, '', '')
+    assert transfer(copy, 'import', 'file.jsonl') == (0, counts(3, 0), '')  # the series with its first occurrence
+
+    # Then whoever asks for the same there is told so, and nothing comes of it
+    with closing(open_store(copy, run)) as store:
+        server = Commands(store)
+        assert server.fail('scheduleEvent', **once) == "'key' belongs to an event that was cancelled"
+        assert server.ask('scheduleEvent', **daily)['occurrences'] == []
+        assert server.pending() == []
+        assert server.ask('listSeries')['series'] == []
 
 
 def test_a_calendar_comes_out_as_it_went_in(store: Store, tmp_path: Path, transfer: Transfer) -> None:

@@ -7,13 +7,13 @@ import icalendar
 import pytest
 import pytz
 
+from reminder.calendar.vtimezone import vtimezone
 from reminder.errors import InvalidInput
 from reminder.models.event import Event, iso
 from reminder.services.series import rule_of_series
 from reminder.transfer.calendar import blocks, read
 from reminder.transfer.shifting import shift_rule
 from reminder.transfer.target import Repeated
-from reminder.transfer.vtimezone import vtimezone
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC
 BERLIN = pytz.timezone('Europe/Berlin')

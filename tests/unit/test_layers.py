@@ -19,7 +19,7 @@ LAYERS = [
     ['config', 'settings'],
     ['models'],
     ['services'],
-    ['commands'],
+    ['commands', 'calendar'],
     ['scheduler', 'websocket', 'web'],
     ['specification'],
     ['app'],

@@ -1,7 +1,7 @@
 """VTIMEZONEs (RFC 5545, 3.6.5): what clocks show in a zone whose name somebody may not know, be it others or we."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -26,13 +26,13 @@ class _Clock(NamedTuple):
     is_daylight: bool
 
 
-def vtimezone(zone: BaseTzInfo) -> Timezone:
-    """The VTIMEZONE of a zone, by pytz's data, so that others' clocks agree with ours."""
+def vtimezone(zone: BaseTzInfo, pause: Callable[[], None] = lambda: None) -> Timezone:
+    """The VTIMEZONE of a zone, by pytz's data, so that others' clocks agree with ours. `pause` gives others a turn."""
     timezone = Timezone()
     timezone.add('TZID', zone.zone)
     timezone.add_component(_observance(_clock(zone, _BEGIN).offset, _clock(zone, _BEGIN), [_BEGIN]))
     changes: defaultdict[tuple[timedelta, _Clock], list[datetime]] = defaultdict(list)
-    for moment in _changes(zone):
+    for moment in _changes(zone, pause):
         changes[_clock(zone, moment - _SECOND).offset, _clock(zone, moment)].append(moment)
     for (before, clock), moments in changes.items():
         timezone.add_component(_observance(before, clock, moments))
@@ -72,11 +72,12 @@ def _observance(before: timedelta, clock: _Clock, moments: list[datetime]) -> Ti
     return observance
 
 
-def _changes(zone: BaseTzInfo) -> Iterator[datetime]:
+def _changes(zone: BaseTzInfo, pause: Callable[[], None]) -> Iterator[datetime]:
     """When clocks change; no zone does so twice within two days."""
     days = (_BEGIN + number * _DAY for number in range((_END - _BEGIN).days + 1))
     for (begin, clock), (end, changed) in pairwise((day, _clock(zone, day)) for day in days):
         if clock != changed:
+            pause()
             while end - begin > _SECOND:
                 middle = begin + (end - begin) // _SECOND // 2 * _SECOND
                 begin, end = (begin, middle) if _clock(zone, middle) == changed else (middle, end)

@@ -1,0 +1,156 @@
+"""What is kept as VEVENTs (RFC 5545, 3.6.1) that other programs read. UIDs are our ids.
+
+An event is a VEVENT at its time with an alarm then. A series is one with its rule; with an EXDATE for each occurrence
+that was to come and will not (it was cancelled, or is not for who reads this), and a VEVENT of its own, with a
+RECURRENCE-ID, for each that was changed. What a series has behind it is told as its rule says it.
+
+Three things are written otherwise than they were asked for, so that others find the same instants. A series begins with
+its first occurrence, as they would count any other begin as one more (3.8.5.3). UNTIL is in UTC (3.3.10). And times in
+EXDATE and RECURRENCE-ID are those that the rule names, also where clocks never show them.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+import pytz
+from icalendar import Alarm, vRecur
+from icalendar import Event as VEvent
+from pytz.tzinfo import BaseTzInfo
+
+from reminder.calendar.moments import Moment, at, utc
+from reminder.calendar.source import Source
+from reminder.calendar.vtimezone import vtimezone
+from reminder.errors import InvalidInput
+from reminder.models.event import Event, Series
+from reminder.services import expansion, timezones
+from reminder.services.recurrence import Occurrence, Rule
+from reminder.services.series import occurrence, occurrence_id, rule_of_series
+
+BEGIN = 'BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//event-reminder//event-reminder//EN\r\nCALSCALE:GREGORIAN\r\n'
+END = 'END:VCALENDAR\r\n'
+CHANNEL, PAYLOAD = 'X-EVENT-REMINDER-CHANNEL', 'X-EVENT-REMINDER-PAYLOAD'
+_UTC = 'UTC'
+
+
+class Part(NamedTuple):
+    """A part of what is written, and how many events of the log it stands for."""
+
+    text: str
+    events: int = 0
+
+
+def components(
+    source: Source, stamp: int, most_series: int | None = None, pause: Callable[[], None] = lambda: None
+) -> Iterator[Part]:
+    """What a calendar holds of what is in `source`, component by component: series first, then events by their time.
+
+    `stamp` (ms, UTC) is when all of them count as made. Of more than `most_series` series the others are told by what
+    is made of them. `pause` gives others a turn; a part without text is one, too.
+    """
+    writer = _Writer(utc(stamp), pause)
+    told = set()
+    for series in islice(source.series(), most_series):
+        told.add(series.id)
+        yield Part(writer.series(series, source) if source.sees(series) else '')
+    for event in source.events():
+        is_told = event.series in told or not source.sees(event)
+        yield Part('' if is_told else writer.event(event), 1)
+
+
+class _Writer:
+    """Writes VEVENTs, and before the first that needs it the VTIMEZONE of each zone."""
+
+    def __init__(self, stamp: datetime, pause: Callable[[], None]) -> None:
+        self._stamp = stamp
+        self._pause = pause
+        self._zones = {_UTC}
+
+    def event(self, event: Event) -> str:
+        return self._text(self._vevent(event.id, event, _moment(event)))
+
+    def series(self, series: Series, source: Source) -> str:
+        zone = timezones.find(series.zone)
+        assert zone is not None
+        try:
+            rule = rule_of_series(series)
+        except InvalidInput:  # nothing of ours, and nothing is made of it
+            return ''
+        first = next(rule.occurrences(rule.start - 1))
+        main = self._vevent(series.id, series, _named(first, zone))
+        main.add('SEQUENCE', series.revision)
+        main.add('RRULE', _recur(series, rule))
+        pending = {event.id: event for event in source.occurrences(series) if source.sees(event)}
+        planned = {occurrence_id(series, one.time): one for one in source.planned(series, rule)}
+        more = []
+        for id, one in planned.items():
+            event = pending.pop(id, None)
+            if event is None:
+                _add_time(main, 'EXDATE', _named(one, zone))
+            elif event != occurrence(series, one):
+                changed = self._vevent(series.id, event, _moment(event))
+                changed.add('SEQUENCE', series.revision)
+                _add_time(changed, 'RECURRENCE-ID', _named(one, zone))
+                more.append(changed)
+        for event in pending.values():
+            if event.id == occurrence_id(series, event.time):
+                _add_time(main, 'RDATE', at(event.time, zone))
+            else:
+                more.append(self._vevent(event.id, event, _moment(event)))  # it was moved, from a time that is past
+        return ''.join(map(self._text, (main, *more)))
+
+    def _vevent(self, uid: str, what: Event | Series, start: Moment) -> VEvent:
+        vevent = VEvent()
+        vevent.add('UID', uid)
+        vevent.add('DTSTAMP', self._stamp)
+        _add_time(vevent, 'DTSTART', start)
+        vevent.add('SUMMARY', what.name)
+        vevent.add('TRANSP', 'TRANSPARENT')  # to be reminded is not to be busy
+        for name, text in ((CHANNEL, what.channel), (PAYLOAD, what.payload)):
+            if text is not None:
+                vevent.add(name, text, parameters={'VALUE': 'TEXT'})  # else it would not be escaped
+        alarm = Alarm()
+        alarm.add('ACTION', 'DISPLAY')
+        alarm.add('DESCRIPTION', what.name)
+        alarm.add('TRIGGER', timedelta())
+        vevent.add_component(alarm)
+        return vevent
+
+    def _text(self, vevent: VEvent) -> str:
+        name = vevent['DTSTART'].params.get('TZID', _UTC)
+        zone = None if name in self._zones else timezones.find(name)
+        self._zones.add(name)
+        return f'{_zone_text(zone, self._pause) if zone else ""}{vevent.to_ical().decode()}'
+
+
+@lru_cache(1_000)  # more than there are zones
+def _zone_text(zone: BaseTzInfo, pause: Callable[[], None]) -> str:
+    text: str = vtimezone(zone, pause).to_ical().decode()
+    return text
+
+
+def _moment(event: Event) -> Moment:
+    """An event's time on the clock that was asked for, where it shows that very instant."""
+    zone = timezones.find(event.zone or _UTC)
+    return at(event.time, zone or pytz.utc)
+
+
+def _named(one: Occurrence, zone: BaseTzInfo) -> Moment:
+    """The time that a rule names for an occurrence."""
+    return Moment(datetime.fromisoformat(one.local_time), zone)
+
+
+def _recur(series: Series, rule: Rule) -> vRecur:
+    recur: vRecur = vRecur.from_ical(series.repeat.upper().removeprefix('RRULE:'))
+    if 'UNTIL' in recur and rule.last is not None:
+        end = timezones.resolve(expansion.moment(rule.last), rule.zone)
+        recur['UNTIL'] = [utc(end.instant)]
+    return recur
+
+
+def _add_time(vevent: VEvent, name: str, moment: Moment) -> None:
+    zone = moment.zone.zone or _UTC
+    local = moment.local.replace(tzinfo=UTC) if zone == _UTC else moment.local
+    vevent.add(name, local, parameters={} if zone == _UTC else {'TZID': zone})
