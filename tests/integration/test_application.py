@@ -240,6 +240,7 @@ class TestStop:
             begun.wait()
             stopping = gevent.spawn(application.stop)
             gevent.sleep(0.05)
+            assert application.health() == {'server': 'is stopping'}
             go_on.set()
             assert '"status":"success"' in answering.get(timeout=2)
             assert client.close_code() == 1001

@@ -17,11 +17,12 @@ import pytest
 import requests
 from websocket import WebSocketException
 
-from tests.clients import Client, Clients, schedule_event
+from tests.clients import Client, Clients, Driver, schedule_event
 from tests.faults import ClockedServer, Pipeline, Reminder, in_order, mongodb_for, reminders, schedule_many
 from tests.haproxy import Haproxy
 from tests.mongodb import Ferret
 from tests.server import Server, wall
+from tests.streams import closing_all, listen
 from tests.wire import TIMEOUT, Polling, engine_url
 
 pytestmark = pytest.mark.long
@@ -73,9 +74,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(servers, database, running.enter_context(Haproxy(folders[4], servers)))
 
 
-def connect_all(connect: Clients, cluster: Cluster) -> list[Client]:
+@pytest.fixture
+def clients(cluster: Cluster, connect: Clients, driver: Driver) -> Iterator[list[Client]]:
     """Two clients of each kind over each transport. All can resume: 4.8 by itself, Python with its last cursor, and 3.1
-    from the beginning on, as it says the same each time."""
+    from the beginning on, as it says the same each time. And an event stream of each kind."""
 
     def python(transport: str) -> Client:
         client: Client | None = None
@@ -93,7 +95,9 @@ def connect_all(connect: Clients, cluster: Cluster) -> list[Client]:
         clients.append(connect(cluster.proxy.url, 'js-4.8', transport))
         clients.append(connect(cluster.proxy.url, 'js-3.1', transport, auth={'since': begin}))
         clients.append(python(transport))
-    return clients
+    streams = [listen(driver, kind, cluster.proxy.url) for kind in ('js', 'python')]
+    with closing_all(*streams):
+        yield [*clients, *streams]
 
 
 def reconnects(client: Client) -> int:
@@ -101,9 +105,10 @@ def reconnects(client: Client) -> int:
     return sum(event['event'] == 'connect' for event in client.events) - 1
 
 
-def test_a_server_that_is_killed_at_a_due_minute_costs_no_client_a_reminder(cluster: Cluster, connect: Clients) -> None:
+def test_a_server_that_is_killed_at_a_due_minute_costs_no_client_a_reminder(
+    cluster: Cluster, clients: list[Client]
+) -> None:
     # Given clients of each kind, spread over all servers, and events that came through the proxy
-    clients = connect_all(connect, cluster)
     spread = cluster.clients()
     due = cluster.servers[0].next_minute(margin=15)
     events = schedule_many(cluster.proxy.url, [f'{number:03}' for number in range(EVENTS)], due)
@@ -194,9 +199,8 @@ class Worker:
                 self.visits[requests.get(visited, timeout=TIMEOUT).status_code] += 1
 
 
-def test_a_rolling_restart_under_load_has_no_gap(cluster: Cluster, connect: Clients) -> None:
+def test_a_rolling_restart_under_load_has_no_gap(cluster: Cluster, clients: list[Client]) -> None:
     # Given clients of each kind, and a load through the proxy
-    clients = connect_all(connect, cluster)
     due = cluster.servers[0].next_minute(margin=60)
     worker = Worker(cluster.proxy.url, due)
 
@@ -224,7 +228,7 @@ def test_a_rolling_restart_under_load_has_no_gap(cluster: Cluster, connect: Clie
         assert in_order(received.values()) == events
 
 
-def test_who_is_ready_decides_who_comes_not_who_stays(cluster: Cluster, connect: Clients) -> None:
+def test_who_is_ready_decides_who_comes_not_who_stays(cluster: Cluster, connect: Clients, driver: Driver) -> None:
     # Given clients, of which those on long-polling ask again and again
     clients = [connect(cluster.proxy.url, transport=transport) for transport in TRANSPORTS for _ in range(3)]
     session = Polling(cluster.proxy.url)
@@ -238,12 +242,18 @@ def test_who_is_ready_decides_who_comes_not_who_stays(cluster: Cluster, connect:
     assert refused.status_code == 503
     assert session.post('42["nothing"]').status_code == 200
 
-    # When it is back, so is everything
-    cluster.database.start(cluster.servers[0].ahead)
-    cluster.proxy.wait()
-    for client in clients:
-        assert client.command({'command': 'getAllTimeZones'})['status'] == 'success'
-        assert reconnects(client) == 0
+    # Then an event source, which no failure would let come back, waits
+    stream = listen(driver, 'js', cluster.proxy.url)
+    with closing_all(stream):
+        stream.wait_for('disconnect')
+
+        # When the database is back, so is everything
+        cluster.database.start(cluster.servers[0].ahead)
+        cluster.proxy.wait()
+        for client in clients:
+            assert client.command({'command': 'getAllTimeZones'})['status'] == 'success'
+            assert reconnects(client) == 0
+        stream.wait(lambda event: event.get('name') == 'cursor')
 
 
 def open_until_refused(url: str, forwarded: str, most: int) -> int:
@@ -265,3 +275,10 @@ def test_whose_share_it_is_is_told_by_the_proxies_not_by_clients(tmp_path: Path,
     ):
         assert open_until_refused(proxy.url, '203.0.113.9', most=6) == sessions
         assert open_until_refused(proxy.url, '203.0.113.9, 203.0.113.77', most=6) == sessions
+
+
+@pytest.mark.parametrize('path', ['/metrics', '/metrics?x', '/%6detrics'])
+def test_the_proxy_keeps_figures_to_itself(tmp_path: Path, path: str) -> None:
+    with Server(tmp_path) as server, Haproxy(tmp_path, [server.start()]) as proxy:
+        answer = requests.get(proxy.url + path, timeout=TIMEOUT)
+    assert (answer.status_code, answer.headers['content-type']) == (404, 'text/html'), 'which a server does not send'
