@@ -25,7 +25,7 @@ from reminder.services.punctuality import Punctuality
 from reminder.services.series import Occurrences
 from reminder.services.tokens import Tokens
 from reminder.specification import asyncapi
-from reminder.web import Web, probes, stream
+from reminder.web import Web, feed, probes, stream
 from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
@@ -76,6 +76,7 @@ class Application:
         web = Web(
             probes.routes(self.health, asyncapi.document()),
             stream.routes(self._log, Tokens(config), self._streams, self._clock.now),
+            feed.routes(feed.Feed(self._store, give_turn, gevent.sleep), Tokens(config), self._clock.now),
         )
         self._http = Server(
             self._server.eio,

@@ -15,6 +15,8 @@ _BEGIN, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC
 """Between these the tz data of pytz tells changes."""
 _COMPARED = range(-400, 1_500, 3)
 """Days from now on which clocks are compared."""
+_PORTION = 400
+"""Days that are looked at between two turns of others."""
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 
 
@@ -75,9 +77,10 @@ def _observance(before: timedelta, clock: _Clock, moments: list[datetime]) -> Ti
 def _changes(zone: BaseTzInfo, pause: Callable[[], None]) -> Iterator[datetime]:
     """When clocks change; no zone does so twice within two days."""
     days = (_BEGIN + number * _DAY for number in range((_END - _BEGIN).days + 1))
-    for (begin, clock), (end, changed) in pairwise((day, _clock(zone, day)) for day in days):
-        if clock != changed:
+    for number, ((begin, clock), (end, changed)) in enumerate(pairwise((day, _clock(zone, day)) for day in days)):
+        if number % _PORTION == 0:
             pause()
+        if clock != changed:
             while end - begin > _SECOND:
                 middle = begin + (end - begin) // _SECOND // 2 * _SECOND
                 begin, end = (begin, middle) if _clock(zone, middle) == changed else (middle, end)

@@ -9,14 +9,14 @@ its first occurrence, as they would count any other begin as one more (3.8.5.3).
 EXDATE and RECURRENCE-ID are those that the rule names, also where clocks never show them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
 import pytz
-from icalendar import Alarm, vRecur
+from icalendar import Alarm, Calendar, vRecur, vText
 from icalendar import Event as VEvent
 from pytz.tzinfo import BaseTzInfo
 
@@ -29,10 +29,16 @@ from reminder.services import expansion, timezones
 from reminder.services.recurrence import Occurrence, Rule
 from reminder.services.series import occurrence, occurrence_id, rule_of_series
 
-BEGIN = 'BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//event-reminder//event-reminder//EN\r\nCALSCALE:GREGORIAN\r\n'
 END = 'END:VCALENDAR\r\n'
 CHANNEL, PAYLOAD = 'X-EVENT-REMINDER-CHANNEL', 'X-EVENT-REMINDER-PAYLOAD'
 _UTC = 'UTC'
+
+
+_ALL = {
+    'VERSION': vText('2.0'),
+    'PRODID': vText('-//event-reminder//event-reminder//EN'),
+    'CALSCALE': vText('GREGORIAN'),
+}
 
 
 class Part(NamedTuple):
@@ -40,6 +46,15 @@ class Part(NamedTuple):
 
     text: str
     events: int = 0
+
+
+def begin(properties: Mapping[str, vText] | None = None) -> str:
+    """How a calendar begins that has these properties, beside those that all have."""
+    calendar = Calendar()
+    for name, text in {**_ALL, **(properties or {})}.items():
+        calendar.add(name, text)
+    lines: str = calendar.to_ical().decode()
+    return lines.removesuffix(END)
 
 
 def components(

@@ -99,7 +99,7 @@ def _lines(source: Source) -> Iterator[Part]:
 
 def _calendar(source: Source) -> Iterator[Part]:
     """What is in `source` as a calendar."""
-    yield Part(writer.BEGIN)
+    yield Part(writer.begin())
     yield from writer.components(source, _now())
     yield Part(writer.END)
 
