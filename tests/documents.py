@@ -6,7 +6,7 @@ What is looked at in a document:
   `:class: stays` it goes on, as in a terminal of its own, where the same command is ended first. With `:class: again`
   it does so too, but begins when the next minute has begun.
 - `.. code:: text`: what one of the commands that go on prints from then on.
-- A block behind the name of a file, as in "``listen.py``:", is written into that file.
+- A block behind a line that is the name of a file, as in "``listen.py``:", is written into that file.
 
 `...` stands for anything, an id for another one, which then is the same wherever it is shown.
 """
@@ -29,9 +29,10 @@ ENOUGH = 90.0
 """Seconds that a command may take, or a reminder may be away."""
 
 _BLOCK = re.compile(
-    r'(?:``(?P<file>[\w./-]+)``:\n\n)?'
-    r'\.\. code:: (?P<kind>\w+)\n(?: {3,6}:class: (?P<css>\w+)\n)?\n'
-    r'(?P<text>(?: {4}.*\n|\n)+)'
+    r'(?:^``(?P<file>[\w.-]+)``:\n\n)?'
+    r' *\.\. code:: (?P<kind>\w+)\n(?: +:class: (?P<css>\w+)\n)?\n'
+    r'(?P<text>(?: {4}.*\n|\n)+)',
+    re.M,
 )
 _ID = re.compile(r'\b(?:[0-9a-f]{24}|[0-9a-f]{16})\b')
 

@@ -41,9 +41,15 @@ def test_the_tutorial_is_true(tmp_path: Path) -> None:
         reader.follow(read('tutorial.rst'))
 
 
-@pytest.mark.parametrize('name', ['repeat', 'resume'])
+@pytest.mark.parametrize('name', ['repeat', 'resume', 'curl', 'calendar'])
 def test_a_guide_is_true(reader: Reader, name: str) -> None:
     reader.follow(read(f'howto/{name}.rst'))
+
+
+def test_what_operators_do_is(reader: Reader) -> None:
+    if not shutil.which('sqlite3'):
+        missing('sqlite3')
+    reader.follow(read('operations.rst'))
 
 
 def test_that_of_channels_is(reader: Reader) -> None:
