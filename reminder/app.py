@@ -4,6 +4,7 @@ import logging
 import os
 import resource
 import time
+from functools import partial
 from typing import Any
 
 import gevent
@@ -15,10 +16,15 @@ from gevent.util import wrap_errors
 from reminder.commands import Commands
 from reminder.config import Config
 from reminder.errors import StartError, StoreUnavailable
+from reminder.metrics import Metrics
+from reminder.metrics.collector import Sources
+from reminder.metrics.commands import CommandFigures, ObservedCommands
+from reminder.metrics.store import StoreFigures, observed
 from reminder.models.store import open_store
 from reminder.scheduler import Scheduler, load_jobs
 from reminder.scheduler.clock import Clock
 from reminder.scheduler.handlers import Context, subscribe
+from reminder.services.backlog import Backlog
 from reminder.services.delivery import Delivery
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
@@ -26,10 +32,14 @@ from reminder.services.series import Occurrences
 from reminder.services.tokens import Tokens
 from reminder.specification import asyncapi
 from reminder.web import Web, feed, probes, stream
+from reminder.web import metrics as scrapes
+from reminder.websocket import counts
 from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
+from reminder.websocket.session import MAX_OUTBOX
 from reminder.websocket.streams import Streams
+from reminder.websocket.workers import MAX_RUNNING
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +65,8 @@ class Application:
         self._config = config
         self._threads = ThreadPool(STORE_THREADS)
         self._clock = Clock()
-        self._store = open_store(config.database_url, self._in_thread)
+        store_figures = StoreFigures()
+        self._store = observed(open_store(config.database_url, self._in_thread), store_figures)
         wire = SocketIOWire()
         occurrences = Occurrences(self._store, config.replay_limit, give_turn)
         self._log = Log(
@@ -67,14 +78,42 @@ class Application:
         )
         self._catch_up = CatchUp()
         self._delivery = Delivery(self._log, wire, pause=give_turn, wake=self._catch_up.wake)
-        punctuality = Punctuality()
+        punctuality, backlog = Punctuality(), Backlog()
         commands = Commands(
             self._store, self._log, self._delivery, occurrences, punctuality, self._clock.now, gevent.sleep
         )
-        self._server = SocketIOServer(config, commands, self._log, self._delivery, self._clock.now)
+        figures = CommandFigures(commands.names)
+        self._server = SocketIOServer(
+            config, ObservedCommands(commands, figures, 'socket.io'), self._log, self._delivery, self._clock.now
+        )
         self._streams = Streams(self._server.eio, self._delivery, self._clock.now)
+        engine = self._server.eio
+        metrics = Metrics(
+            Sources(
+                database=config.database_url.partition(':')[0],
+                commands=figures,
+                store=store_figures,
+                punctuality=punctuality,
+                log=self._log,
+                delivery=self._delivery,
+                backlog=backlog,
+                now=self._clock.now,
+                since_tick=lambda: time.monotonic() - self._ticked,
+                clients=partial(counts.clients, engine, self._streams),
+                most_clients=config.max_connections,
+                bytes_queued=partial(counts.bytes_queued, engine, self._streams),
+                most_bytes_a_client=MAX_OUTBOX,
+                running=lambda: engine.workers.busy,
+                most_running=MAX_RUNNING,
+                waiting=lambda: engine.workers.waiting,
+                ended=engine.counts.ended,
+                limits=lambda: {**engine.counts.limits, **commands.refused},
+                pause=give_turn,
+            )
+        )
         web = Web(
             probes.routes(self.health, asyncapi.document()),
+            scrapes.routes(metrics.expose, Tokens(config), self._clock.now),
             stream.routes(self._log, Tokens(config), self._streams, self._clock.now),
             feed.routes(feed.Feed(self._store, give_turn, gevent.sleep), Tokens(config), self._clock.now),
         )
@@ -98,6 +137,7 @@ class Application:
                 gevent.sleep,
                 config.retention_days,
                 punctuality,
+                backlog,
             ),
         )
         self._stopping = Event()

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable, shown
 from reminder.models.event import MINUTE, Event, Place, Series, iso
@@ -31,6 +31,9 @@ RULES_WAITING, LISTS_WAITING, CHANGES_WAITING = 64, 28, 3
 """Commands that may wait for others: for the rules of series, for lists, and for changes of the same event."""
 STRIPES = 64
 """Parts into which events are divided by their ids, for gates."""
+UNAVAILABLE = 'the database is unavailable, so this may not have been done; please try again later'
+INTERNAL = 'internal error'
+"""The `error` of failures that no message is the reason of."""
 ATTEMPTS = 3
 """Times that a change is tried which others get in the way of."""
 _FOREVER = 2**53
@@ -38,6 +41,13 @@ _FOREVER = 2**53
 Envelope = dict[str, Any]
 """An answer as clients get it: `status`, and `response` (maybe `warning`) or `error`. Can be sent as JSON."""
 Command = Callable[[Fields, Identity], Envelope]
+
+
+class Runs(Protocol):
+    """What doors know of the table of commands."""
+
+    def run(self, message: object, identity: Identity) -> Envelope:
+        """See `Commands.run`."""
 
 
 class Commands:
@@ -82,6 +92,17 @@ class Commands:
         }
         """Of each command the scopes of which it takes one, and what does it."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The commands that there are."""
+        return frozenset(self._table)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many were not let in so far, by gate."""
+        changes = sum(gate.refused for gate in self._changes)
+        return {'rules': self._rules.refused, 'lists': self._lists.refused, 'changes': changes}
+
     def run(self, message: object, identity: Identity) -> Envelope:
         """Does what `message` (any JSON value) asks for, if `identity` may, and returns the envelope.
 
@@ -107,13 +128,13 @@ class Commands:
             return _failure('somebody else is changing the same; please try again')
         except StoreUnavailable as failure:
             logger.debug('%s: %s', name, failure)
-            return _failure('the database is unavailable, so this may not have been done; please try again later')
+            return _failure(UNAVAILABLE)
         except Exception as error:
             # An error's text may hold what the client sent, which is nobody else's business.
             trace = ''.join(traceback.format_tb(error.__traceback__))
             logger.error('%s failed: %s\n%s', name, type(error).__name__, trace)
             logger.debug('%s failed', name, exc_info=True)
-            return _failure('internal error')
+            return _failure(INTERNAL)
 
     # -- scheduling -------------------------------------------------------------------------------------------------
 

@@ -20,11 +20,14 @@ from typing import Any
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Place
+from reminder.services.histogram import Histogram
 from reminder.services.log import NO_CHANNELS, Log, Replay, Start, Wire
 from reminder.services.pages import Page
 
 YIELD_EVERY = 256
 """Readers that are written to before others get a turn."""
+REPLAYED = (0, 1, 10, 100, 1_000, 10_000, 100_000)
+"""Upper bounds of a histogram's buckets: reminders of a replay."""
 
 
 class Reader:
@@ -73,6 +76,12 @@ class Delivery:
         self._live: dict[Reader, None] = {}
         self._early: dict[Reader, None] = {}
         self._behind: OrderedDict[Reader, None] = OrderedDict()
+        self.sent = 0
+        """Reminders that were written to readers so far."""
+        self.replays = Histogram(REPLAYED)
+        """Of those who said where they left off: how many reminders each was owed."""
+        self.incomplete_replays = 0
+        """How many of these missed some for good."""
 
     def close(self, minute: int, now: Callable[[], int]) -> None:
         """Closes `minute` in the log and makes it ready. Raises StoreUnavailable: call it again then."""
@@ -108,6 +117,9 @@ class Delivery:
                 reader.write(self._wire.encode(opening))
             return
         reader.place, reader.replay = start.place or self._log.end, start.replay
+        if start.replay is not None:
+            self.replays.record(start.replay.count)
+            self.incomplete_replays += not start.replay.complete
         packets = [*opening, self._log.cursor(reader.place)]
         if reader.replay is not None and reader.place >= reader.replay.until:
             packets.append(self._replayed(reader))
@@ -195,17 +207,20 @@ class Delivery:
         tail = self._cursor_within(page, until)
         numbers = count(1)
         for part, sharing in _share(readers, page):
-            chunk = part.cut(start, until, tail)
+            chunk, missed = part.cut(start, until, tail), 0
             for reader, number in zip(sharing, numbers, strict=False):
-                if reader in self._live:  # else it left while others were written to
-                    if not reader.idle:
-                        self._fall_behind(reader, start)
-                    else:
-                        reader.write(chunk)
-                        if until < self._log.end and reader in self._live:
-                            self._fall_behind(reader, until)
+                if reader not in self._live:  # it left while others were written to
+                    missed += 1
+                elif not reader.idle:
+                    missed += 1
+                    self._fall_behind(reader, start)
+                else:
+                    reader.write(chunk)
+                    if until < self._log.end and reader in self._live:
+                        self._fall_behind(reader, until)
                 if number % YIELD_EVERY == 0:
                     self._pause()
+            self.sent += part.reminders(start, until) * (len(sharing) - missed)
 
     def _write_page(self, reader: Reader, place: Place, page: Page) -> None:
         until = min(page.end, reader.replay.until if reader.replay else self._log.end)
@@ -213,6 +228,7 @@ class Delivery:
         if reader.replay is not None and until == reader.replay.until:
             tail.append(self._replayed(reader))
         reader.place = until
+        self.sent += page.reminders(place, until)
         reader.write(page.cut(place, until, tail))
 
     def _cursor_within(self, page: Page, until: Place) -> list[bytes]:

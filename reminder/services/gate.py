@@ -25,11 +25,14 @@ class Gate:
         self._rest = rest
         self._clock = clock
         self._there = 0
+        self.refused = 0
+        """How many were not let in."""
 
     @contextmanager
     def pass_through(self) -> Iterator[None]:
         """Waits until it is one's turn. Raises InvalidInput where too many wait already."""
         if self._there >= self._most:
+            self.refused += 1
             raise InvalidInput('too many ask for the same just now; please try again later')
         self._there += 1
         try:

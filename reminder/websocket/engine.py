@@ -21,6 +21,7 @@ from engineio import packet as eio_packet
 from gevent.lock import BoundedSemaphore
 
 from reminder.websocket.addresses import Shares, client_address
+from reminder.websocket.counts import Counts
 from reminder.websocket.deadlines import Deadlines
 from reminder.websocket.session import MAX_MESSAGE, MAX_POST, Probe, Refused, Session
 from reminder.websocket.workers import Workers
@@ -52,6 +53,7 @@ def _error(kind: str) -> Reply:
     return status, json.dumps({'code': code, 'message': message}).encode()
 
 
+FULL = _error('full')
 _encode = json.JSONEncoder(separators=(',', ':')).encode  # `dumps` makes an encoder for each call
 _DEFAULT_PORT = re.compile(r':(80|443)$')
 
@@ -79,6 +81,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.shares = Shares(max_connections)
         """Who has how many of the sessions."""
         self.origins = frozenset(origins)
+        self.counts = Counts()
         self.deadlines = Deadlines()
         self.workers = Workers()
         self._large_posts = BoundedSemaphore(LARGE_POSTS)
@@ -97,6 +100,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
                 return []
             if refusal is None and _query(environ)['transport'] == 'websocket':
                 refusal = _error('handshake')  # `Server` found it wrong, or it would be a WebSocket now
+            if refusal == FULL:
+                self.count_full()
             status, body = refusal or self._serve_polling(environ)
         headers = [('Cache-Control', 'no-store'), *self._cors(environ)]
         if status != NO_CONTENT:
@@ -122,7 +127,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
             return _error('request')
         if sid is None:
             has_room = self.shares.has_room(client_address(environ, self.trusted_proxies))
-            return None if has_room and not self.stopping else _error('full')
+            return None if has_room and not self.stopping else FULL
         session = self.sockets.get(sid)
         if session is None:
             return _error('session')
@@ -153,6 +158,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         if not length.isdecimal():
             raise Refused('request')
         if int(length) > MAX_POST:
+            self.counts.limits['body'] += 1
             raise Refused('size')
         with self._large_posts if int(length) > MAX_MESSAGE else nullcontext():
             return session.post(partial(_read, environ['wsgi.input'], int(length)))
@@ -230,7 +236,13 @@ class Engine(engineio.Server):  # type: ignore[misc]
         """Lets go of a session that has ended."""
         self.sockets.pop(session.sid, None)
         self.shares.give_back(session.address)
+        self.counts.ended[reason] += 1
         self.handlers['disconnect'](session.sid, reason)
+
+    def count_full(self) -> None:
+        """Counts a client for whom there was no room."""
+        if not self.stopping:
+            self.counts.limits['connections' if self.shares.taken >= self.shares.total else 'share'] += 1
 
     def drain(self, timeout: float) -> None:
         """Takes no more sessions and packets, and gives those that were received `timeout` seconds to be answered."""

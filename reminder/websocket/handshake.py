@@ -70,6 +70,7 @@ class Server(WSGIServer):  # type: ignore[misc]
             self.visitors.take(self._peer(address))
             Greeting(self, sock, address)
         else:
+            self.engine.counts.limits['visitors'] += 1
             sock.close()
 
     def close(self) -> None:

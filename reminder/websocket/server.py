@@ -17,7 +17,7 @@ from typing import Any
 import socketio
 from socketio import packet as sio_packet
 
-from reminder.commands import Commands
+from reminder.commands import Runs
 from reminder.config import Config
 from reminder.errors import InvalidInput, StoreUnavailable
 from reminder.services.channels import channels as parse_channels
@@ -27,6 +27,7 @@ from reminder.services.log import Log
 from reminder.services.tokens import Tokens
 from reminder.websocket import recovery
 from reminder.websocket.broadcast import Connection
+from reminder.websocket.counts import EXPIRED
 from reminder.websocket.engine import Engine
 from reminder.websocket.expiry import Expiry
 
@@ -109,7 +110,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
     """The server that clients talk to."""
 
     def __init__(
-        self, config: Config, commands: Commands, log: Log, delivery: Delivery, now: Callable[[], int]
+        self, config: Config, commands: Runs, log: Log, delivery: Delivery, now: Callable[[], int]
     ) -> None:
         super().__init__(
             client_manager=Manager(),
@@ -217,7 +218,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         if it has got one, while a DISCONNECT would keep it away for good."""
         session = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, '/'))
         if session is not None:
-            session.close(reason=self.reason.TRANSPORT_ERROR)
+            session.close(reason=EXPIRED)
 
     def _refuse(self, eio_sid: str, namespace: str, message: str) -> None:
         self._send_packet(eio_sid, self.packet_class(sio_packet.CONNECT_ERROR, {'message': message}, namespace))

@@ -17,6 +17,7 @@ import gevent
 from engineio import packet as eio_packet
 from gevent.event import Event
 
+from reminder.websocket.counts import STALLED
 from reminder.websocket.encoded import Chunk, Encoded
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
 from reminder.websocket.transport import Polling, WebSocket
@@ -140,7 +141,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Ends the session if bytes wait and the client has not taken any for the ping timeout."""
         before, self._taken = self._taken, None
         if isinstance(self.transport, WebSocket) and self.transport.waiting and self.transport.taken() == before:
-            self._end(self.server.reason.PING_TIMEOUT, POLICY)
+            self._end(STALLED, POLICY)
         else:
             self._watch()
 
@@ -222,6 +223,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if rate and self._allowed_until > now + BURST:
             if not self._slowed:
                 self._slowed = True
+                self.server.counts.limits['rate'] += 1
                 self.server.deadlines.after(RATE_STEP, self.server.go_on, self.sid)
             return False
         self._allowed_until = max(self._allowed_until, now) + 1 / (rate or NO_RATE)
@@ -252,6 +254,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             self.transport.pause(paused)
             if paused:
                 self._room.clear()
+                self.server.counts.limits['outbox' if full else 'window'] += 1
             else:
                 self._room.set()
 

@@ -4,13 +4,14 @@ A stream begins as a request that pywsgi serves; as soon as the head of its answ
 pywsgi, as a WebSocket's does. Its place in the log is the delivery's business; here is how it begins, lives and ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.log import Start
 from reminder.websocket.addresses import client_address
+from reminder.websocket.counts import EXPIRED, STALLED
 from reminder.websocket.encoded import Chunk
 from reminder.websocket.engine import Engine
 from reminder.websocket.events import HEARTBEAT
@@ -51,7 +52,7 @@ class Stream(Reader):
 
     def lost(self) -> None:
         """The outbox's word that the client is gone."""
-        self._streams.forget(self)
+        self._streams.lost(self)
 
 
 class Streams:
@@ -60,7 +61,7 @@ class Streams:
     def __init__(self, engine: Engine, delivery: Delivery, now: Callable[[], int]) -> None:
         self._engine = engine
         self._deadlines = engine.deadlines
-        self._expiry = Expiry(engine.deadlines, now, self._end)
+        self._expiry = Expiry(engine.deadlines, now, partial(self._end, EXPIRED))
         self._streams: dict[str, Stream] = {}  # as many as the engine's shares have room for
         self._join = delivery.join
         self._leave = delivery.leave
@@ -69,7 +70,10 @@ class Streams:
     def has_room(self, environ: dict[str, Any]) -> bool:
         """Whether the client of that request may have a stream now."""
         address = client_address(environ, self._engine.trusted_proxies)
-        return self._engine.shares.has_room(address) and not self._engine.stopping
+        has_room = self._engine.shares.has_room(address)
+        if not has_room:
+            self._engine.count_full()
+        return has_room and not self._engine.stopping
 
     def open(self, environ: dict[str, Any], start: Start, channels: frozenset[str], expires: int | None) -> None:
         """Has the connection of that request go on as a stream behind its answer, which tells no length.
@@ -79,10 +83,19 @@ class Streams:
         address = client_address(environ, self._engine.trusted_proxies)
         environ[GOES_ON] = partial(self._begin, address, start, channels, expires)
 
+    @property
+    def outboxes(self) -> Iterable[Outbox]:
+        """What the streams are written to, each to its own."""
+        return (stream.outbox for stream in self._streams.values())
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._streams)
+
     def stop(self) -> None:
         """Ends all streams. To be called when no new ones can come: their clients try it at once."""
         for id in list(self._streams):
-            self._end(id)
+            self._end(self._engine.reason.SERVER_DISCONNECT, id)
 
     def watch(self, stream: Stream) -> None:
         """Looks whether a client that has bytes to take takes some, within the ping timeout."""
@@ -90,12 +103,9 @@ class Streams:
             stream.taken = stream.outbox.taken()
             self._deadlines.after(self._engine.ping_timeout, self._check, stream.id)
 
-    def forget(self, stream: Stream) -> None:
-        """Lets go of a stream that has ended."""
-        del self._streams[stream.id]
-        self._engine.shares.give_back(stream.address)
-        self._expiry.discard(stream.id)
-        self._leave(stream)
+    def lost(self, stream: Stream) -> None:
+        """Its client is gone."""
+        self._forget(stream, self._engine.reason.TRANSPORT_CLOSE)
 
     def _begin(self, address: str, start: Start, channels: frozenset[str], expires: int | None, sock: Any) -> None:
         stream = Stream(self, self._engine.generate_id(), address, sock, channels)
@@ -107,10 +117,17 @@ class Streams:
         stream.outbox.start()
         self._join(stream, start)
 
-    def _end(self, id: str) -> None:
+    def _end(self, reason: str, id: str) -> None:
         stream = self._streams[id]
         stream.outbox.end()
-        self.forget(stream)
+        self._forget(stream, reason)
+
+    def _forget(self, stream: Stream, reason: str) -> None:
+        self._engine.counts.ended[reason] += 1
+        del self._streams[stream.id]
+        self._engine.shares.give_back(stream.address)
+        self._expiry.discard(stream.id)
+        self._leave(stream)
 
     # By id, so that a stream which has ended is not kept for its deadlines.
 
@@ -129,6 +146,6 @@ class Streams:
             return
         before, stream.taken = stream.taken, None
         if stream.outbox.backlog() and stream.outbox.taken() == before:
-            self._end(id)
+            self._end(STALLED, id)
         else:
             self.watch(stream)

@@ -36,6 +36,16 @@ class Workers:
         else:
             gevent.spawn(self._work, [function])
 
+    @property
+    def busy(self) -> int:
+        """How many calls are under way."""
+        return self._busy
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for that, those of one session as one."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Lets go of the greenlets that are idle, and of each other one when it is."""
         self._closed = True

@@ -20,7 +20,7 @@ LAYERS = [
     ['models'],
     ['services'],
     ['commands', 'calendar'],
-    ['scheduler', 'websocket', 'web'],
+    ['scheduler', 'websocket', 'web', 'metrics'],
     ['specification'],
     ['app'],
     ['terminal'],

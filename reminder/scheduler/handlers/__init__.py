@@ -7,6 +7,7 @@ from importlib import import_module
 from reminder.models.store import Store
 from reminder.scheduler import Scheduler
 from reminder.scheduler.clock import Clock
+from reminder.services.backlog import Backlog
 from reminder.services.delivery import Delivery
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
@@ -14,6 +15,7 @@ from reminder.services.punctuality import Punctuality
 HANDLERS = (
     'deliver',
     'occurrences',
+    'backlog',
     'purge',
 )
 
@@ -29,6 +31,7 @@ class Context:
     sleep: Callable[[float], None]
     retention_days: int | None
     punctuality: Punctuality = field(default_factory=Punctuality)
+    backlog: Backlog = field(default_factory=Backlog)
 
 
 def subscribe(scheduler: Scheduler, context: Context) -> None:
