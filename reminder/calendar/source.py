@@ -21,8 +21,9 @@ class Source:
         """`with_past`: also what was delivered. `channels` as for readers of the log."""
         self._store = store
         self._channels = channels
-        self._closed = store.record().closed
-        self._begin = Place(0, '') if with_past else Place.after(self._closed)
+        self.closed = store.record().closed
+        """What is due later (ms, UTC) is pending."""
+        self._begin = Place(0, '') if with_past else Place.after(self.closed)
 
     def count(self) -> int:
         """How many events there are."""
@@ -49,11 +50,11 @@ class Source:
 
     def occurrences(self, series: Series) -> Iterator[Event]:
         """The events of a series that are pending."""
-        after = self._closed
+        after = self.closed
         while found := self._store.occurrences(series.id, after, PAGE):
             yield from found
             after = found[-1].time
 
     def planned(self, series: Series, rule: Rule) -> Iterator[Occurrence]:
         """Of what the rule of a series names, the occurrences that are made and not due yet."""
-        return takewhile(lambda one: one.time <= series.made, rule.occurrences(self._closed))
+        return takewhile(lambda one: one.time <= series.made, rule.occurrences(self.closed))

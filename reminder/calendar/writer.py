@@ -4,9 +4,10 @@ An event is a VEVENT at its time with an alarm then. A series is one with its ru
 that was to come and will not (it was cancelled, or is not for who reads this), and a VEVENT of its own, with a
 RECURRENCE-ID, for each that was changed. What a series has behind it is told as its rule says it.
 
-Three things are written otherwise than they were asked for, so that others find the same instants. A series begins with
-its first occurrence, as they would count any other begin as one more (3.8.5.3). UNTIL is in UTC (3.3.10). And times in
-EXDATE and RECURRENCE-ID are those that the rule names, also where clocks never show them.
+Some is written otherwise than it was asked for, so that others find the same instants. A series begins with its first
+occurrence, as they would count any other begin as one more (3.8.5.3). UNTIL is in UTC (3.3.10). An occurrence at a time
+that clocks skip or show twice has a VEVENT of its own, at its instant: of programs some are an hour early or late then,
+and some leave it out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,15 +23,17 @@ from pytz.tzinfo import BaseTzInfo
 
 from reminder.calendar.moments import Moment, at, utc
 from reminder.calendar.source import Source
-from reminder.calendar.vtimezone import vtimezone
+from reminder.calendar.vtimezone import ZONES, unclear, vtimezone
 from reminder.errors import InvalidInput
-from reminder.models.event import Event, Series
+from reminder.models.event import MINUTE, Event, Series
 from reminder.services import expansion, timezones
 from reminder.services.recurrence import Occurrence, Rule
 from reminder.services.series import occurrence, occurrence_id, rule_of_series
 
 END = 'END:VCALENDAR\r\n'
 CHANNEL, PAYLOAD = 'X-EVENT-REMINDER-CHANNEL', 'X-EVENT-REMINDER-PAYLOAD'
+AHEAD = 3 * 366 * 24 * 60 * MINUTE
+"""ms for which times that clocks skip or show twice are told one by one."""
 _UTC = 'UTC'
 
 
@@ -99,12 +102,13 @@ class _Writer:
         main.add('RRULE', _recur(series, rule))
         pending = {event.id: event for event in source.occurrences(series) if source.sees(event)}
         planned = {occurrence_id(series, one.time): one for one in source.planned(series, rule)}
+        adjusted = {occurrence_id(series, one.time): one for one in self._unclear(rule, source)}
         more = []
-        for id, one in planned.items():
-            event = pending.pop(id, None)
+        for id, one in {**planned, **adjusted}.items():
+            event = pending.pop(id, None) if id in planned else occurrence(series, one)
             if event is None:
                 _add_time(main, 'EXDATE', _named(one, zone))
-            elif event != occurrence(series, one):
+            elif id in adjusted or event != occurrence(series, one):
                 changed = self._vevent(series.id, event, _moment(event))
                 changed.add('SEQUENCE', series.revision)
                 _add_time(changed, 'RECURRENCE-ID', _named(one, zone))
@@ -115,6 +119,16 @@ class _Writer:
             else:
                 more.append(self._vevent(event.id, event, _moment(event)))  # it was moved, from a time that is past
         return ''.join(map(self._text, (main, *more)))
+
+    def _unclear(self, rule: Rule, source: Source) -> Iterator[Occurrence]:
+        """The occurrences of the next years that a rule names at times which clocks skip or show twice."""
+        for begin, end in unclear(rule.zone, self._pause):
+            if source.closed < end <= source.closed + AHEAD:
+                for one in rule.occurrences(max(begin - 1, source.closed)):
+                    if one.time >= end:
+                        break
+                    if timezones.resolve(_named(one, rule.zone).local, rule.zone).adjusted:
+                        yield one
 
     def _vevent(self, uid: str, what: Event | Series, start: Moment) -> VEvent:
         vevent = VEvent()
@@ -140,16 +154,17 @@ class _Writer:
         return f'{_zone_text(zone, self._pause) if zone else ""}{vevent.to_ical().decode()}'
 
 
-@lru_cache(1_000)  # more than there are zones
+@lru_cache(ZONES)
 def _zone_text(zone: BaseTzInfo, pause: Callable[[], None]) -> str:
     text: str = vtimezone(zone, pause).to_ical().decode()
     return text
 
 
 def _moment(event: Event) -> Moment:
-    """An event's time on the clock that was asked for, where it shows that very instant."""
-    zone = timezones.find(event.zone or _UTC)
-    return at(event.time, zone or pytz.utc)
+    """An event's time on the clock that was asked for, where that shows this very instant and no other."""
+    moment = at(event.time, timezones.find(event.zone or _UTC) or pytz.utc)
+    is_clear = timezones.resolve(moment.local, moment.zone).adjusted is None
+    return moment if is_clear else at(event.time, pytz.utc)
 
 
 def _named(one: Occurrence, zone: BaseTzInfo) -> Moment:

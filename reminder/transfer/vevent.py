@@ -137,6 +137,9 @@ def _series(entry: Entry, changes: Sequence[Entry], zones: Zones, rule: str, shi
     for change in changes:
         assert change.recurs_at is not None
         old, new = planned(change.recurs_at), shifted(change.start)
+        as_it_was = {'name': old.name, 'channel': old.channel, 'payload': old.payload}
+        if new.instant == old.time and {'name': name_of(change.name), **_details(change.component)} == as_it_was:
+            continue  # only its time was put otherwise, as clocks skip it
         until.append(old.time)
         if change.is_cancelled or new.instant <= events.closing(now):
             others[old.id] = replace(old, cancelled=True)
