@@ -277,8 +277,21 @@ def test_whose_share_it_is_is_told_by_the_proxies_not_by_clients(tmp_path: Path,
         assert open_until_refused(proxy.url, '203.0.113.9, 203.0.113.77', most=6) == sessions
 
 
-@pytest.mark.parametrize('path', ['/metrics', '/metrics?x', '/%6detrics'])
-def test_the_proxy_keeps_figures_to_itself(tmp_path: Path, path: str) -> None:
+def test_the_proxy_keeps_figures_to_itself(tmp_path: Path) -> None:
     with Server(tmp_path) as server, Haproxy(tmp_path, [server.start()]) as proxy:
-        answer = requests.get(proxy.url + path, timeout=TIMEOUT)
-    assert (answer.status_code, answer.content) == (404, b''), 'a server would say more'
+        for path in ('/metrics', '/metrics?x', '/%6detrics'):
+            answer = requests.get(proxy.url + path, timeout=TIMEOUT)
+            assert (answer.status_code, answer.content) == (404, b''), 'a server would say more'
+
+
+def test_who_is_refused_by_a_server_is_let_in_by_another(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One that is full says what one says that stops: 503."""
+    one, other, folder = (tmp_path_factory.mktemp(name) for name in ('one', 'other', 'proxy'))
+    with (
+        Server(one, MAX_CONNECTIONS='1') as full,
+        Server(other) as free,
+        Haproxy(folder, [full.start(), free.start()]) as proxy,
+        Pipeline(full.url),
+    ):
+        for _ in range(8):
+            assert Polling(proxy.url).post('40').status_code == 200
