@@ -42,8 +42,8 @@ class Haproxy:
             time.sleep(0.05)
 
     def wait_for_check(self) -> None:
-        """Waits for as long as its checks take to see how all servers fare."""
-        time.sleep(2.2)
+        """Waits for as long as it takes to see that a server is ready."""
+        time.sleep(1.2)
 
     def __enter__(self) -> Self:
         program = shutil.which('haproxy') or missing('haproxy')

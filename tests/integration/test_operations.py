@@ -1,4 +1,4 @@
-"""What docs/operations.rst says to operators: its commands, its unit and its manifest, and what a restore does."""
+"""What docs/operations.rst says to operators: its unit, its manifest, and what a restore does."""
 
 import shutil
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import Clients
-from tests.documents import Block, Reader, blocks
+from tests.documents import Block, blocks
 from tests.faults import ClockedServer, reminders, schedule_many
 from tests.server import ROOT, Server, millis, missing
 
@@ -21,16 +21,6 @@ DOCUMENT = (ROOT / 'docs' / 'operations.rst').read_text()
 def the_block(kind: str) -> Block:
     (block,) = (block for block in blocks(DOCUMENT) if block.kind == kind)
     return block
-
-
-def test_its_commands_do_what_it_shows(tmp_path: Path) -> None:
-    if not shutil.which('sqlite3'):
-        missing('sqlite3')
-    server = Server(tmp_path, clock='2030-01-31 08:59:45', DATABASE_URL='sqlite:///reminder.db')
-    with Reader(server) as reader:
-        reader.run('event-reminder serve', 'listening on http://127.0.0.1:3000', stays=True)
-        reader.follow(DOCUMENT)
-    assert (tmp_path / 'backup.db').stat().st_mode & 0o077 == 0
 
 
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
