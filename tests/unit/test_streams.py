@@ -3,11 +3,13 @@
 from types import SimpleNamespace
 from typing import Any
 
+import engineio
 import pytest
 
 from reminder.services.log import Start
 from reminder.websocket import streams as module
 from reminder.websocket.addresses import Shares
+from reminder.websocket.counts import EXPIRED, STALLED, Counts
 from reminder.websocket.encoded import Encoded
 from reminder.websocket.events import HEARTBEAT
 from reminder.websocket.handler import GOES_ON
@@ -16,6 +18,7 @@ from reminder.websocket.streams import Stream, Streams
 INTERVAL, TIMEOUT = 25.0, 20.0
 START = Start()
 EXPIRES = 1_000
+REASON = engineio.Server.reason
 
 
 class Outbox:
@@ -81,6 +84,7 @@ class World:
 
     def __init__(self) -> None:
         self.now = 0
+        self.refused: list[int] = []
         self.deadlines = Deadlines()
         self.delivery: Any = Delivery()
         ids = iter('abc')
@@ -91,6 +95,9 @@ class World:
             trusted_proxies=0,
             ping_interval=INTERVAL,
             ping_timeout=TIMEOUT,
+            reason=REASON,
+            counts=Counts(),
+            count_full=lambda: self.refused.append(self.now),
             generate_id=lambda: next(ids),
         )
         self.streams = Streams(self.engine, self.delivery, lambda: self.now)
@@ -101,6 +108,11 @@ class World:
         self.streams.open(environ, START, frozenset('x'), expires)
         environ[GOES_ON]('socket')
         return self.delivery.told[-1][1]
+
+    @property
+    def ended(self) -> dict[str, int]:
+        """How many streams have ended, by reason."""
+        return {reason: count for reason, count in self.engine.counts.ended.items() if count}
 
     @property
     def has_room(self) -> bool:
@@ -144,9 +156,11 @@ def test_it_is_idle_as_its_outbox_is_and_tells_when_that_is_empty(world: World) 
 def test_streams_have_a_share_of_the_connections_and_give_it_back(world: World) -> None:
     one, _ = world.open(), world.engine.shares.take('127.0.0.1')
     assert not world.has_room
+    assert len(world.refused) == 1
     one.lost()
     assert world.has_room
     assert world.delivery.told[-1] == ('leave', one)
+    assert world.ended == {REASON.TRANSPORT_CLOSE: 1}
 
 
 def test_a_server_that_stops_has_no_room(world: World) -> None:
@@ -175,6 +189,7 @@ def test_who_takes_nothing_of_what_is_on_its_way_ends(world: World) -> None:
     assert stream.outbox.done[-1] == 'end'
     assert world.delivery.told[-1] == ('leave', stream)
     assert world.engine.shares.taken == 0
+    assert world.ended == {STALLED: 1}
 
 
 def test_who_takes_a_little_lives(world: World) -> None:
@@ -218,6 +233,7 @@ def test_a_stream_ends_when_its_token_expires(world: World) -> None:
     world.deadlines.pass_(1.0)
     assert stream.outbox.done[-1] == 'end'
     assert 'end' not in other.outbox.done
+    assert world.ended == {EXPIRED: 1}
 
 
 def test_one_that_is_gone_has_no_deadlines_left_that_do_anything(world: World) -> None:
@@ -238,3 +254,4 @@ def test_all_end_when_the_server_stops(world: World) -> None:
     assert [stream.outbox.done[-1] for stream in both] == ['end', 'end']
     assert world.engine.shares.taken == 0
     assert [stream for told, stream in world.delivery.told if told == 'leave'] == both
+    assert world.ended == {REASON.SERVER_DISCONNECT: 2}
