@@ -47,7 +47,7 @@ def vtimezone(zone: BaseTzInfo, pause: Callable[[], None] = lambda: None) -> Tim
 
 
 def unclear(zone: BaseTzInfo, pause: Callable[[], None]) -> Iterator[tuple[int, int]]:
-    """The spans of instants `[begin, end)` (ms, UTC) that times mean which clocks skip or show twice (see `timezones`)."""
+    """The spans of instants `[begin, end)` (ms, UTC) of times that clocks skip or show twice (see `timezones`)."""
     for moment in _changes(zone, pause):
         forward = _clock(zone, moment).offset - _clock(zone, moment - _SECOND).offset
         if forward:

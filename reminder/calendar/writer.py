@@ -71,8 +71,11 @@ def components(
     writer = _Writer(utc(stamp), pause)
     told = set()
     for series in islice(source.series(), most_series):
-        told.add(series.id)
-        yield Part(writer.series(series, source) if source.sees(series) else '')
+        if source.sees(series):
+            told.add(series.id)
+            yield Part(writer.series(series, source))
+        else:
+            yield Part('')
     for event in source.events():
         is_told = event.series in told or not source.sees(event)
         yield Part('' if is_told else writer.event(event), 1)
