@@ -3,6 +3,7 @@
 import logging
 import os
 import resource
+import socket
 import time
 from functools import partial
 from typing import Any
@@ -33,7 +34,7 @@ from reminder.services.tokens import Tokens
 from reminder.specification import asyncapi
 from reminder.web import Web, feed, probes, stream
 from reminder.web import metrics as scrapes
-from reminder.websocket import counts
+from reminder.websocket import admin, counts
 from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
@@ -86,6 +87,9 @@ class Application:
         self._server = SocketIOServer(
             config, ObservedCommands(commands, figures, 'socket.io'), self._log, self._delivery, self._clock.now
         )
+        if config.admin_ui_username and config.admin_ui_password:
+            server_id = f'{socket.gethostname()}:{config.port}'
+            admin.instrument(self._server, config.admin_ui_username, config.admin_ui_password, server_id)
         self._streams = Streams(self._server.eio, self._delivery, self._clock.now)
         engine = self._server.eio
         metrics = Metrics(

@@ -26,6 +26,8 @@ _ORIGIN = re.compile(r'[a-z][a-z0-9+.-]*://[^\s/?#@]+|null')
 
 _SHORTEST_SECRET = 32
 """Bytes: a key of HS256 has to be at least as long as its hash (RFC 7518 section 3.2)."""
+_BCRYPT = re.compile(r'\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}')
+"""Up to a cost that takes some seconds of a processor."""
 _PUBLIC_KEY = re.compile(r'-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----')
 
 Default = TypeVar('Default')
@@ -41,6 +43,7 @@ class Config:
     `command_rate_limit` is commands a second of one connection, 0 for any number. `trusted_proxies` is how many proxies
     stand before the server. Tokens are verified with `auth_secret` (HS256) or `auth_public_key` (PEM), and have to name
     `auth_audience` and `auth_issuer` where these are set; where both keys are None, everybody may do everything.
+    `admin_ui_username` and `admin_ui_password`, a bcrypt hash, let the Socket.IO Admin UI in; None where nobody is.
     `warnings` are what the operator should know of these settings, one line each.
     """
 
@@ -60,6 +63,8 @@ class Config:
     auth_public_key: str | None = field(repr=False)
     auth_audience: str | None
     auth_issuer: str | None
+    admin_ui_username: str | None
+    admin_ui_password: str | None = field(repr=False)
     log_level: str
     log_format: str
     warnings: tuple[str, ...]
@@ -74,6 +79,7 @@ class Config:
         host = settings.text('HOST') or '127.0.0.1'
         database_url = _database_url(settings)
         auth_secret, auth_public_key = _auth_keys(settings)
+        admin_ui_username, admin_ui_password = _admin_ui(settings)
         return cls(
             port=settings.whole_number('PORT', 3000, 0, 65_535),
             host=host,
@@ -91,6 +97,8 @@ class Config:
             auth_public_key=auth_public_key,
             auth_audience=settings.text('AUTH_AUDIENCE') or None,
             auth_issuer=settings.text('AUTH_ISSUER') or None,
+            admin_ui_username=admin_ui_username,
+            admin_ui_password=admin_ui_password,
             log_level=settings.one_of('LOG_LEVEL', ('info', 'debug', 'warning', 'error', 'critical')).upper(),
             log_format=settings.one_of('LOG_FORMAT', ('text', 'json')),
             warnings=_warnings(settings, database_url, host, bool(auth_secret or auth_public_key)),
@@ -214,6 +222,19 @@ def _auth_keys(settings: _Settings) -> tuple[str | None, str | None]:
             'end, with line breaks or \\n between its lines'
         )
     return secret or None, key or None
+
+
+def _admin_ui(settings: _Settings) -> tuple[str | None, str | None]:
+    """The name and the hash of the password that the Admin UI has to know, or neither."""
+    username, password = settings.text('ADMIN_UI_USERNAME'), settings.text('ADMIN_UI_PASSWORD')
+    if bool(username) != bool(password):
+        raise ConfigError('ADMIN_UI_USERNAME and ADMIN_UI_PASSWORD have to be set both or neither')
+    if password and not _BCRYPT.fullmatch(password):
+        raise ConfigError(
+            'ADMIN_UI_PASSWORD has to be the bcrypt hash of a password, of a cost from 4 to 15, as '
+            "`htpasswd -nBC 10 ''` prints behind the colon"
+        )
+    return username or None, password or None
 
 
 def _warnings(settings: _Settings, database_url: str, host: str, authenticates: bool) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from reminder.websocket.broadcast import Connection
 from reminder.websocket.counts import EXPIRED
 from reminder.websocket.engine import Engine
 from reminder.websocket.expiry import Expiry
+from reminder.websocket.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,9 @@ class Manager(socketio.Manager):  # type: ignore[misc]
     """Who is connected, without rooms: whom a reminder goes to is the log's readers' own business."""
 
     def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
-        """Every client would have a room of its own, all of which are searched when it leaves."""
-        if room != sid:
+        """Every client would have a room of its own, all of which are searched when it leaves. In other namespaces,
+        which are the library's, there are few clients, and it sends to each by its room."""
+        if room != sid or namespace != '/':
             super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
 
 
@@ -183,7 +185,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         if session is None:
             return
         if packet.namespace != '/':
-            self._refuse(eio_sid, packet.namespace, 'Invalid namespace')
+            self._join_other(session, packet)
             return
         try:
             now, auth = self._now(), packet.data or {}
@@ -212,6 +214,18 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             connection = self._connections[sid] = Connection(session, channels)
             session.on_idle = partial(self._delivery.ready, connection)
             self._delivery.join(connection, begin[0], [connected])
+
+    def _join_other(self, session: Session, packet: Packet) -> None:
+        """Leaves a CONNECT to the library, if somebody has registered handlers for its namespace (see `admin`)."""
+        if packet.namespace not in self.handlers:
+            self._refuse(session.sid, packet.namespace, 'Invalid namespace')
+            return
+        self._handle_connect(session.sid, packet.namespace, packet.data)
+        session.established = session.established or self.manager.is_connected(
+            self.manager.sid_from_eio_sid(session.sid, packet.namespace), packet.namespace
+        )
+        if session.closed:  # while it was being decided, when the library does not see it yet
+            self._handle_disconnect(session.sid, packet.namespace)
 
     def _expire(self, sid: str) -> None:
         """Ends a connection whose token has expired as a broken network would: its client comes back, with a new token
