@@ -7,6 +7,9 @@ import pytest
 from reminder.services.fields import rule_of, zone_of
 from tests.server import ROOT
 
+ARCHITECTURE = (ROOT / 'docs' / 'architecture.rst').read_text()
+MODULES = re.findall('^``((?!reminder/)[a-z_/.]+)`` ', ARCHITECTURE, re.M)
+PATHS = re.findall('``((?:reminder|tests|scripts)/[a-z_/.]*)``', ARCHITECTURE)
 RULES = re.findall('^``(FREQ=.*?)``', (ROOT / 'docs' / 'howto' / 'repeat.rst').read_text(), re.M)
 
 
@@ -17,3 +20,13 @@ def test_a_rule_in_the_table_is_one(rule: str) -> None:
 
 def test_rules_are_found() -> None:
     assert len(RULES) >= 8
+
+
+@pytest.mark.parametrize('path', [*(f'reminder/{name}' for name in MODULES), *PATHS])
+def test_what_the_architecture_names_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_modules_are_found() -> None:
+    assert len(MODULES) > 20
+    assert len(PATHS) > 10
