@@ -159,7 +159,7 @@ class Application:
         Raises StartError where the address is taken or not to be had.
         """
         for warning in self._config.warnings:
-            logger.warning(warning)
+            logger.warning('%(problem)s', {'event': 'settings', 'problem': warning})
         self._raise_open_files()
         try:
             self._http.start()
@@ -170,12 +170,17 @@ class Application:
         self._catch_up.start(self._delivery)
         self._scheduling = gevent.spawn(self._scheduler.run, self._wait)
         logger.info(
-            'listening on http://%s:%d, events in %s', self._config.host, self.port, self._config.database_for_logs
+            'listening on %(url)s, events in %(database)s',
+            {
+                'event': 'listening',
+                'url': f'http://{self._config.host}:{self.port}',
+                'database': self._config.database_for_logs,
+            },
         )
 
     def stop(self) -> None:
         """Stops accepting, finishes what was received, closes the clients so that they connect elsewhere. Under 5 s."""
-        logger.info('stopping')
+        logger.info('stopping', {'event': 'stopping'})
         self._stopping.set()
         # Still listening, as a polling client may need a new connection to fetch its answers.
         self._server.eio.drain(DRAIN)
@@ -189,7 +194,7 @@ class Application:
         self._http.stop(timeout=0.5)
         self._store.close()
         self._threads.kill()
-        logger.info('stopped')
+        logger.info('stopped', {'event': 'stopped'})
 
     def health(self) -> dict[str, str]:
         """What keeps the server from being ready, by part; {} where it is ready."""
@@ -203,7 +208,7 @@ class Application:
             elif self._log.due(self._clock.now() - GRACE):
                 problems['database'] = 'does not take what is due'
         except StoreUnavailable as error:
-            logger.debug('not ready: %s', error)
+            logger.debug('not ready: %(error)s', {'event': 'not_ready', 'error': str(error)})
             problems['database'] = 'does not answer'
         if time.monotonic() - self._ticked > SCHEDULER_LATE:
             problems['scheduler'] = 'does not tick'
@@ -226,4 +231,7 @@ class Application:
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard < self._config.max_connections:
-            logger.warning('MAX_CONNECTIONS is %d, but only %d files may be open', self._config.max_connections, hard)
+            logger.warning(
+                'MAX_CONNECTIONS is %(wanted)d, but only %(files)d files may be open',
+                {'event': 'too_few_files', 'wanted': self._config.max_connections, 'files': hard},
+            )

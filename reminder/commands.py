@@ -127,13 +127,21 @@ class Commands:
         except Changed:
             return _failure('somebody else is changing the same; please try again')
         except StoreUnavailable as failure:
-            logger.debug('%s: %s', name, failure)
+            logger.debug('%(command)s: %(error)s', {'event': 'database_error', 'command': name, 'error': str(failure)})
             return _failure(UNAVAILABLE)
         except Exception as error:
             # An error's text may hold what the client sent, which is nobody else's business.
-            trace = ''.join(traceback.format_tb(error.__traceback__))
-            logger.error('%s failed: %s\n%s', name, type(error).__name__, trace)
-            logger.debug('%s failed', name, exc_info=True)
+            kind, trace = type(error).__name__, ''.join(traceback.format_tb(error.__traceback__))
+            logger.error(
+                '%(command)s failed: %(error)s',
+                {
+                    'event': 'command_failed',
+                    'command': name,
+                    'error': kind,
+                    'exception': f'Traceback (most recent call last):\n{trace}{kind}',
+                },
+            )
+            logger.debug('%(command)s failed', {'event': 'command_failed', 'command': name}, exc_info=True)
             return _failure(INTERNAL)
 
     # -- scheduling -------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ class SocketIO(WebSocket):
 
     def __init__(self, url: str, connect: str = '40'):
         super().__init__(url)
-        self.read()
+        self.opened: dict[str, Any] = json.loads(self.read()[1:])
         self.send(connect)
         while (answer := self.read()) == '2':
             continue

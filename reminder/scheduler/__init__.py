@@ -51,7 +51,7 @@ class Scheduler:
         # Before the handlers run, as they take their time, and the clock may be set meanwhile.
         now = datetime.now()
         if now < self._looked:
-            logger.warning('the clock was set back')
+            logger.warning('the clock was set back', {'event': 'clock_set_back'})
             self._plan()
         self._looked = now
         self._schedule.run_pending()
@@ -79,4 +79,4 @@ class Scheduler:
                 handler()
             except Exception:
                 # A job that raises would end the loop, and keeps its time in `schedule`: it would run for ever.
-                logger.exception("job '%s' failed", name)
+                logger.exception("job '%(job)s' failed", {'event': 'job_failed', 'job': name})

@@ -31,6 +31,12 @@ class Clock:
             return  # the clocks wander, and a correction that wanders along would not be any better
         self._offset = offset
         if offset:
-            logger.warning("going by the database's clock, which is %+.1f s from this machine's", offset / 1000)
+            logger.warning(
+                "going by the database's clock, which is %(offset_s)+.1f s from this machine's",
+                {'event': 'clock_corrected', 'offset_s': offset / 1000},
+            )
         else:
-            logger.warning("going by this machine's clock again, as the database's agrees with it")
+            logger.warning(
+                "going by this machine's clock again, as the database's agrees with it",
+                {'event': 'clock_corrected', 'offset_s': 0},
+            )

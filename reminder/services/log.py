@@ -150,9 +150,9 @@ class Log:
         moment = now()
         if record.closed > moment + MINUTE:
             logger.error(
-                'the log was closed up to %d s from now by a wrong clock: reopening it; what is already kept and due '
-                'until then counts as delivered',
-                (record.closed - moment) // 1000,
+                'the log was closed up to %(ahead_s)d s from now by a wrong clock: reopening it; what is already kept '
+                'and due until then counts as delivered',
+                {'event': 'log_reopened', 'ahead_s': (record.closed - moment) // 1000},
             )
             self._store.reopen(record.log, moment)
             record = self._store.close_minute(min(minute, closing(moment)))
@@ -203,7 +203,10 @@ class Log:
                 packet = self._wire.reminder(event)
             except (ValueError, RecursionError) as error:
                 # Other programs may write into the database; it must not keep the others from being delivered.
-                logger.error('the event %s is left out, as it cannot be encoded: %s', event.id, type(error).__name__)
+                logger.error(
+                    'the event %(id)s is left out, as it cannot be encoded: %(error)s',
+                    {'event': 'event_left_out', 'id': event.id, 'error': type(error).__name__},
+                )
                 continue
             if entries and size + len(packet) > PAGE_BYTES:
                 pages.append(self._page_of(start, entries[-1][0], entries))

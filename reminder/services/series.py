@@ -75,7 +75,10 @@ class Occurrences:
         try:
             due, following = _newest(rule_of_series(series), series.made, minute, limit)
         except InvalidInput as error:  # not written by us; it must not keep the others from being made
-            logger.error('the series %s ends, as it cannot be read: %s', series.id, error)
+            logger.error(
+                'the series %(id)s ends, as it cannot be read: %(error)s',
+                {'event': 'series_ended', 'id': series.id, 'error': str(error)},
+            )
             return _Plan(series, replace(series, ended=True), [])
         if following is None:
             return _Plan(series, replace(series, made=max(series.made, minute), ended=True), due)

@@ -73,7 +73,8 @@ class Tokens:
         except jwt.MissingRequiredClaimError as error:
             reason = f"token has no '{error.claim}'"
         except jwt.PyJWTError as error:
-            logger.debug('a token is refused: %s', type(error).__name__)  # its text may hold parts of the token
+            # Its text may hold parts of the token.
+            logger.debug('a token is refused: %(error)s', {'event': 'token_refused', 'error': type(error).__name__})
             reason = _INVALID
         raise InvalidInput(reason)
 

@@ -3,6 +3,8 @@
 What all answers have in common is decided here, and nothing else: no door knows of another.
 """
 
+import re
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,9 +12,12 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
+from reminder.logs import About
+
 Endpoint = Callable[..., Response]
 """Answers a request, which comes with what the rule found in the path. Raises HTTPException for what is refused."""
 StartResponse = Callable[..., Any]
+_ID = re.compile(r'[A-Za-z0-9._-]{1,64}', re.ASCII)
 
 
 class Web:
@@ -23,15 +28,24 @@ class Web:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answers what its doors have a route for. What is refused is answered in one line of text."""
-        try:
-            endpoint, found = self._routes.bind_to_environ(environ).match()
-            response = endpoint(Request(environ), **found)
-        except HTTPException as refusal:
-            response = _refused(refusal)
+        id = _request_id(environ)
+        with About('request', id):
+            try:
+                endpoint, found = self._routes.bind_to_environ(environ).match()
+                response = endpoint(Request(environ), **found)
+            except HTTPException as refusal:
+                response = _refused(refusal)
+        response.headers['X-Request-Id'] = id
         response.headers.setdefault('Cache-Control', 'no-store')
         response.headers['X-Content-Type-Options'] = 'nosniff'
         body: Iterable[bytes] = response(environ, start_response)
         return body
+
+
+def _request_id(environ: dict[str, Any]) -> str:
+    """What the request is called in the log: as a proxy before us calls it, if any does."""
+    given = environ.get('HTTP_X_REQUEST_ID', '')
+    return given if _ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _refused(refusal: HTTPException) -> Response:

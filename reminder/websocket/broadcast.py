@@ -78,6 +78,7 @@ class CatchUp:
 
     def __init__(self) -> None:
         self._signal = Signal()
+        self._failing = False
         self.wake = self._signal.set
         """To be called when there is something to do."""
 
@@ -95,13 +96,20 @@ class CatchUp:
             self._signal.clear()
             try:
                 while delivery.step():
+                    self._failing = False
                     give_turn()
             except StoreUnavailable as error:
-                logger.warning('clients that are behind wait: %s', error)
+                self._said(error)
                 self._retry()
             except Exception:
-                logger.exception('catching up failed')
+                logger.exception('catching up failed', {'event': 'catch_up_failed'})
                 self._retry()
+
+    def _said(self, error: StoreUnavailable) -> None:
+        """Says once that they wait."""
+        if not self._failing:
+            logger.warning('clients that are behind wait: %(error)s', {'event': 'catch_up_waits', 'error': str(error)})
+        self._failing = True
 
     def _retry(self) -> None:
         gevent.sleep(RETRY)

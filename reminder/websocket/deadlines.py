@@ -61,4 +61,4 @@ def _call(function: Callable[..., None], args: tuple[Any, ...]) -> None:
     try:
         function(*args)
     except Exception:
-        logger.exception('a deadline failed')
+        logger.exception('a deadline failed', {'event': 'deadline_failed'})

@@ -20,6 +20,7 @@ import gevent
 from engineio import packet as eio_packet
 from gevent.lock import BoundedSemaphore
 
+from reminder.logs import About, connection
 from reminder.websocket.addresses import Shares, client_address
 from reminder.websocket.counts import Counts
 from reminder.websocket.deadlines import Deadlines
@@ -218,13 +219,14 @@ class Engine(engineio.Server):  # type: ignore[misc]
 
     def handle_message(self, session: Session, message: str | None) -> None:
         """Hands a message (None: a binary one) to Socket.IO; one that it does not understand ends the session."""
-        try:
-            self.handlers['message'](session.sid, message)
-        except (ValueError, RecursionError) as error:
-            session.malformed(error)
-        except Exception:
-            logger.exception('session %s ends: a message could not be handled', session.sid)
-            session.close(reason=self.reason.TRANSPORT_ERROR)
+        with About('connection', connection(session.sid)):
+            try:
+                self.handlers['message'](session.sid, message)
+            except (ValueError, RecursionError) as error:
+                session.malformed(error)
+            except Exception:
+                logger.exception('a message could not be handled', {'event': 'message_failed'})
+                session.close(reason=self.reason.TRANSPORT_ERROR)
 
     def send_packet(self, sid: str, pkt: eio_packet.Packet) -> None:
         """Sends a packet, in order; one to a session that has ended goes nowhere."""

@@ -178,7 +178,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         except OSError:
             pass
         except Exception:
-            logger.exception('a connection could not be served')
+            logger.exception('a connection could not be served', {'event': 'connection_failed'})
 
     def read_request(self, raw_requestline: str) -> Any:
         """Parses the request's head. A ValueError means that it is no HTTP, and is not worth a traceback."""
@@ -208,12 +208,13 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def log_error(self, msg: str, *args: Any) -> None:
         """What a client did wrong, with bytes that it chose, is for debugging alone."""
-        logger.debug(msg, *args)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug('%(error)s', {'event': 'bad_request', 'error': msg % args if args else msg})
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """Answers 500 for an error of ours, and logs it; the library would print it past the log."""
         if not isinstance(v, OSError | ValueError):  # a body that breaks off, or is no body
-            logger.error('a request could not be answered', exc_info=(t, v, tb))
+            logger.error('a request could not be answered', {'event': 'request_failed'}, exc_info=(t, v, tb))
         self._send_error_response_if_possible(500)
 
 

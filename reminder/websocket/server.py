@@ -111,9 +111,7 @@ def _quiet_logger(name: str) -> logging.Logger:
 class SocketIOServer(socketio.Server):  # type: ignore[misc]
     """The server that clients talk to."""
 
-    def __init__(
-        self, config: Config, commands: Runs, log: Log, delivery: Delivery, now: Callable[[], int]
-    ) -> None:
+    def __init__(self, config: Config, commands: Runs, log: Log, delivery: Delivery, now: Callable[[], int]) -> None:
         super().__init__(
             client_manager=Manager(),
             serializer=Packet,

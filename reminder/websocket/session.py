@@ -17,6 +17,7 @@ import gevent
 from engineio import packet as eio_packet
 from gevent.event import Event
 
+from reminder.logs import connection
 from reminder.websocket.counts import STALLED
 from reminder.websocket.encoded import Chunk, Encoded
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
@@ -183,7 +184,10 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def malformed(self, error: Exception) -> None:
         """Ends the session at once: its client does not speak the protocol."""
-        logger.debug('session %s ends: %s', self.sid, error)
+        logger.debug(
+            'a connection ends: %(error)s',
+            {'event': 'malformed', 'connection': connection(self.sid), 'error': str(error)},
+        )
         self._end(self.server.reason.TRANSPORT_ERROR, POLICY)
 
     def lost(self) -> None:

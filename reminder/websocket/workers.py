@@ -64,7 +64,7 @@ class Workers:
             try:
                 function()
             except Exception:
-                logger.exception('a worker failed')
+                logger.exception('a worker failed', {'event': 'worker_failed'})
             if self._closed:
                 return
             if self._waiting:

@@ -40,7 +40,8 @@ HEADERS = (
     'X' * 9000, ': nameless', ' continued', 'X-Forwarded-For: 10.0.0.1', 'Accept-Encoding: gzip',
 )  # fmt: skip
 TEXTS = (
-    '', '\0', '\x1e', 'x' * 1001, 'é' * 1000, '\ud800', '\u202e', 'a\n2026-01-01T00:00:00.000Z INFO forged: line\n',
+    '', '\0', '\x1e', 'x' * 1001, 'é' * 1000, '\ud800', '\u202e',
+    'a\ntime=2026-01-01T00:00:00.000Z level=info logger=reminder.forged message=line\n',
     '\r\n\r\n', '%s%n{0}', "'; DROP TABLE events; --", '{"$gt": ""}', '__proto__', 'constructor', '../../etc/passwd',
 )  # fmt: skip
 COMMANDS = (

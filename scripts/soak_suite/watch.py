@@ -18,7 +18,7 @@ FILES = 4
 """How many more files may be open in the end than before: honest clients on long-polling come and go."""
 ANSWER = 5.0
 """Seconds within which each honest command has to be answered: more is a hang, however busy the machine is."""
-_LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:INFO|WARNING) reminder[\w.]*: ')
+_LINE = re.compile(r'time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=(?:info|warning) logger=reminder[\w.]* ')
 _PAGE = resource.getpagesize() // 1024
 
 

@@ -17,7 +17,7 @@ INJECTIONS = [
     '{"$gt":""}',
     '../../etc/passwd',
     '<script>alert(1)</script>',
-    'a\r\n2026-01-01T00:00:00.000Z INFO reminder.app: forged',
+    'a\r\ntime=2026-01-01T00:00:00.000Z level=info logger=reminder.forged message=forged',
     '\x1b[2J\x07\x00\x7f\u2028\u202e\ufeff',
     'x' * 1_000,
     '💥' * 1_000,

@@ -16,7 +16,7 @@ from tests.server import Server
 HERE = Path(__file__).parent
 PATIENCE = 10.0
 MEBIBYTE = 1_048_576
-_LOG_LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|WARNING) [a-z.]+: ')
+_LOG_LINE = re.compile(r'time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=(info|warning) logger=[a-z._]+ ')
 
 
 class Fortress(Server):

@@ -1,7 +1,6 @@
 """The log of a server with clients who want to be in it: no name of an event, no line that is not the server's own."""
 
 import json
-import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ import pytest
 from tests.clients import schedule_event
 from tests.faults import ClockedServer
 from tests.server import MINUTE, wall
+from tests.unit.test_logs import parse
 from tests.wire import SocketIO, WebSocket
 
-LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) [a-z.]+: .*|    .*')
-FORGED = '2030-01-01T00:00:00.000Z ERROR reminder.app: forged'
+FORGED = 'time=2030-01-01T00:00:00.000Z level=error logger=reminder.app event=forged message=forged'
 SECRET = 'a private matter'
 NAMES = [f'{SECRET}{separator}{FORGED}' for separator in ('\n', '\r', '\r\n', '\x85', '\u2028', '\x1b[2J', '')]
 
@@ -26,10 +25,17 @@ class Told:
 
     form: str
     level: str
+    connection: str
+    """How the id of the session begins whose commands were answered."""
     log: str
 
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The values of each line, all of which have that form, or this fails."""
+        return [(json.loads if self.form == 'json' else parse)(line) for line in self.log.splitlines()]
 
-@pytest.fixture(scope='module', params=[('text', 'debug'), ('json', 'info')])
+
+@pytest.fixture(scope='module', params=[('text', 'debug'), ('json', 'debug'), ('json', 'info')])
 def told(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Told]:
     form, level = request.param
     settings = {'LOG_FORMAT': form, 'LOG_LEVEL': level, 'HOST': '0.0.0.0'}
@@ -53,9 +59,11 @@ def told(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
             while 'eventReminder' not in client.read_message():
                 pass
         misbehave(server)
+        for path in ('/readyz', '/nothing'):
+            server.status(path)
         assert server.status('/healthz') == 200
         assert server.terminate()[0] == 0
-        yield Told(form, level, server.log())
+        yield Told(form, level, client.opened['sid'][:8], server.log())
 
 
 def ask(client: SocketIO, message: Any) -> Any:
@@ -90,27 +98,52 @@ def misbehave(server: ClockedServer) -> None:
 
 
 def test_each_line_is_the_servers_own(told: Told) -> None:
-    assert told.log
-    if told.form == 'json':
-        entries = [json.loads(line) for line in told.log.splitlines()]
-        assert all(entry.keys() <= {'time', 'level', 'logger', 'message', 'exception'} for entry in entries)
-    else:
-        lines = told.log.splitlines()
-        assert [line for line in lines if not LINE.fullmatch(line)] == []
-        assert [line for line in lines if line.startswith(FORGED)] == []
-        assert all(line.isprintable() for line in lines)
+    assert told.entries
+    for entry in told.entries:
+        assert {'time', 'level', 'logger', 'message'} <= entry.keys()
+        assert entry['logger'].startswith('reminder.')
+        assert 'event' in entry, entry
+    assert [line for line in told.log.splitlines() if line.startswith(FORGED)] == []
+    assert told.log.replace('\n', '').isprintable()
 
 
 def test_no_name_is_told_above_debug(told: Told) -> None:
-    lines = told.log.splitlines()
-    if told.form == 'json':
-        loud = [line for line in lines if json.loads(line)['level'] != 'debug']
-    else:
-        loud = [line for line in lines if ' DEBUG ' not in line]
-    assert any('reminders to' in line for line in loud)
-    assert [line for line in loud if SECRET in line or 'forged' in line] == []
+    loud = [entry for entry in told.entries if entry['level'] != 'debug']
+    assert [entry for entry in loud if SECRET in str(entry) or 'forged' in str(entry)] == []
     if told.level == 'info':
-        assert loud == lines
+        assert loud == told.entries
+
+
+def test_at_info_there_is_a_line_for_each_thing_that_happened_and_none_for_a_client(told: Told) -> None:
+    happened = [entry['event'] for entry in told.entries if entry['level'] != 'debug']
+    assert happened == ['settings', 'listening', 'batch', 'stopping', 'stopped']
+
+
+def test_a_batch_is_told_in_numbers(told: Told) -> None:
+    (batch,) = [entry for entry in told.entries if entry.get('event') == 'batch']
+    assert {name: str(batch[name]) for name in ('minute', 'reminders', 'clients')} == {
+        'minute': '2026-03-01T10:01:00.000Z',
+        'reminders': str(len(NAMES)),
+        'clients': '1',
+    }
+    assert 0 <= int(batch['lateness_ms']) < 5_000
+
+
+def test_at_debug_each_command_says_how_it_went_and_whose_it_was(told: Told) -> None:
+    commands = [entry for entry in told.entries if entry.get('event') == 'command']
+    if told.level == 'info':
+        assert commands == []
+        return
+    asked = [(entry['command'], entry['outcome']) for entry in commands]
+    assert asked == [('scheduleEvent', 'success')] * len(NAMES) + [
+        ('scheduleEvent', 'failure'),
+        ('scheduleEvent', 'failure'),
+        ('unknown', 'failure'),
+        ('getStatus', 'failure'),
+        ('unknown', 'failure'),
+    ]
+    assert all(float(entry['duration_ms']) >= 0 and entry['door'] == 'socket.io' for entry in commands)
+    assert {entry['connection'] for entry in commands} == {told.connection}
 
 
 def test_nothing_went_wrong(told: Told) -> None:

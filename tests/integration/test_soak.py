@@ -141,16 +141,16 @@ def test_an_answer_that_comes_late_is_a_problem() -> None:
 @pytest.mark.parametrize(
     'line',
     [
-        '2026-11-25T02:27:45.638Z ERROR reminder.commands: scheduleEvent failed: TypeError',
+        'time=2026-11-25T02:27:45.638Z level=error logger=reminder.commands event=command_failed message=failed',
         'Traceback (most recent call last):',
         'forged',
-        '2026-01-01T00:00:00.000Z INFO elsewhere: printed by a library',
+        'time=2026-01-01T00:00:00.000Z level=info logger=elsewhere message=printed',
     ],
 )
 def test_whatever_is_no_plain_notice_in_the_log_is_a_problem(line: str) -> None:
     plain = [
-        '2026-11-25T02:27:45.638Z INFO reminder.app: stopping\n',
-        '2026-11-25T02:27:45.638Z WARNING reminder.x: y\n',
+        'time=2026-11-25T02:27:45.638Z level=info logger=reminder.app event=stopping message=stopping\n',
+        'time=2026-11-25T02:27:45.638Z level=warning logger=reminder.x message=y\n',
     ]
     assert wrong_with_log(plain) == []
     assert wrong_with_log([*plain, f'{line}\n']) == [f'in the log: {line}']

@@ -168,9 +168,10 @@ def test_a_defect_is_logged_with_its_traceback_and_answered(
     error, debug = caplog.records
     assert error.levelno == logging.ERROR
     assert 'scheduleEvent failed: KeyError' in error.getMessage()
-    assert 'test_commands.py' in error.getMessage()
+    assert isinstance(error.args, dict)
+    assert 'test_commands.py' in str(error.args['exception'])
     assert error.exc_info is None
-    assert 'private' not in error.getMessage()
+    assert 'private' not in error.getMessage() + str(error.args)
     assert debug.levelno == logging.DEBUG
     assert debug.exc_info is not None
 

@@ -162,7 +162,9 @@ class TestMinute:
 
     def test_it_says_what_was_written(self, handler: Deliver, caplog: pytest.LogCaptureFixture) -> None:
         handler.minute()
-        assert messages(caplog) == [f'{iso(NOON)}: 3 reminders to 2 clients, written 0 ms after the minute']
+        assert messages(caplog) == ['3 reminders to 2 clients, written 0 ms after the minute']
+        expected = {'event': 'batch', 'minute': iso(NOON), 'reminders': 3, 'clients': 2, 'lateness_ms': 0}
+        assert caplog.records[0].args == expected
 
     def test_a_minute_without_reminders_is_not_worth_a_line(
         self, world: World, handler: Deliver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -230,7 +232,7 @@ class TestStoreThatIsAway:
         assert world.done == [(NOON + 30 * SECOND, what, NOON) for what in ('close', 'publish', 'settle')]
         assert messages(caplog)[1:] == [
             'the database is back',
-            f'{iso(NOON)}: 3 reminders to 2 clients, written 30000 ms after the minute',
+            '3 reminders to 2 clients, written 30000 ms after the minute',
         ]
 
     def test_each_time_it_goes_away_is_said(

@@ -15,7 +15,7 @@ import reminder
 
 ROOT = Path(reminder.__file__).parents[1]
 LAYERS = [
-    ['errors'],
+    ['errors', 'logs'],
     ['config', 'settings'],
     ['models'],
     ['services'],

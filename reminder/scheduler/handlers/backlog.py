@@ -18,6 +18,8 @@ def subscribe(scheduler: Scheduler, context: Context) -> None:
         try:
             context.backlog.count(context.store, context.log.record.closed)
         except StoreUnavailable as error:
-            logger.debug('what is pending is counted in a minute: %(error)s', {'event': 'backlog', 'error': str(error)})
+            logger.debug(
+                'what is pending is counted in a minute: %(error)s', {'event': 'backlog_waits', 'error': str(error)}
+            )
 
     scheduler.on('half', count)

@@ -75,19 +75,25 @@ class Deliver:
             lateness = max(0, self._context.clock.now() - minute)
             self._context.punctuality.record(lateness)
             logger.info(
-                '%s: %d reminders to %d clients, written %d ms after the minute',
-                iso(minute),
-                batch.reminders,
-                batch.readers,
-                lateness,
+                '%(reminders)d reminders to %(clients)d clients, written %(lateness_ms)d ms after the minute',
+                {
+                    'event': 'batch',
+                    'minute': iso(minute),
+                    'reminders': batch.reminders,
+                    'clients': batch.readers,
+                    'lateness_ms': lateness,
+                },
             )
 
     def _said(self, error: StoreUnavailable | None) -> None:
         """Says once that the database is away, and once that it is back."""
         if error is not None and not self._failing:
-            logger.error('reminders wait for the database, which is asked again each second: %s', error)
+            logger.error(
+                'reminders wait for the database, which is asked again each second: %(error)s',
+                {'event': 'database_away', 'error': str(error)},
+            )
         elif error is None and self._failing:
-            logger.info('the database is back')
+            logger.info('the database is back', {'event': 'database_back'})
         self._failing = error is not None
 
 

@@ -20,6 +20,9 @@ def subscribe(scheduler: Scheduler, context: Context) -> None:
         try:
             context.log.prepare(closing(context.clock.now()) + MINUTE)
         except StoreUnavailable as error:
-            logger.debug('occurrences are made when their minute is closed: %s', error)
+            logger.debug(
+                'occurrences are made when their minute is closed: %(error)s',
+                {'event': 'occurrences_wait', 'error': str(error)},
+            )
 
     scheduler.on('half', make)

@@ -21,8 +21,13 @@ def subscribe(scheduler: Scheduler, context: Context) -> None:
     def purge() -> None:
         try:
             count = context.store.purge(context.clock.now() - days * DAY)
-            logger.info('deleted %d events that were delivered more than %d days ago', count, days)
+            logger.info(
+                'deleted %(events)d events that were delivered more than %(days)d days ago',
+                {'event': 'purged', 'events': count, 'days': days},
+            )
         except StoreUnavailable as error:
-            logger.warning('old events are kept until tomorrow: %s', error)
+            logger.warning(
+                'old events are kept until tomorrow: %(error)s', {'event': 'purge_waits', 'error': str(error)}
+            )
 
     scheduler.on('day', purge)
