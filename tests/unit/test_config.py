@@ -47,6 +47,8 @@ def test_without_settings_a_server_runs_on_this_machine_alone() -> None:
         'auth_public_key': None,
         'auth_audience': None,
         'auth_issuer': None,
+        'admin_ui_username': None,
+        'admin_ui_password': None,
         'log_level': 'INFO',
         'log_format': 'text',
         'warnings': (),
@@ -59,7 +61,7 @@ def test_an_empty_value_counts_as_unset(empty: str) -> None:
         *'PORT HOST DATABASE_URL MONGODB_URI DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_AUTHSOURCE DYNO'.split(),
         *'CORS_ORIGINS PING_INTERVAL PING_TIMEOUT RECOVERY_WINDOW REPLAY_LIMIT RETENTION_DAYS'.split(),
         *'MAX_CONNECTIONS COMMAND_RATE_LIMIT TRUSTED_PROXIES LOG_LEVEL LOG_FORMAT'.split(),
-        *'AUTH_SECRET AUTH_PUBLIC_KEY AUTH_AUDIENCE AUTH_ISSUER'.split(),
+        *'AUTH_SECRET AUTH_PUBLIC_KEY AUTH_AUDIENCE AUTH_ISSUER ADMIN_UI_USERNAME ADMIN_UI_PASSWORD'.split(),
     ]
     assert Config.from_env(dict.fromkeys(names, empty)) == Config.from_env({})
 
@@ -282,6 +284,35 @@ class TestAuthentication:
         assert failure({name: 'x'}).startswith(f'{name} is set, but without AUTH_SECRET or AUTH_PUBLIC_KEY')
         config = Config.from_env({name: 'https://id.example/ ', 'AUTH_SECRET': SECRET})
         assert getattr(config, name.lower()) == 'https://id.example/'
+
+
+class TestAdminUI:
+    HASH = '$2b$10$8Nx225ufzI9WJFtIxQzFxu5D/5061npOupvZhYjJQKasarkiOTp.u'
+
+    def test_a_name_and_a_hash_let_it_in(self) -> None:
+        config = Config.from_env({'ADMIN_UI_USERNAME': ' ann ', 'ADMIN_UI_PASSWORD': self.HASH})
+        assert (config.admin_ui_username, config.admin_ui_password) == ('ann', self.HASH)
+        assert self.HASH not in repr(config)
+
+    def test_one_without_the_other_is_an_error(self) -> None:
+        expected = 'ADMIN_UI_USERNAME and ADMIN_UI_PASSWORD have to be set both or neither'
+        assert failure({'ADMIN_UI_USERNAME': 'ann'}) == failure({'ADMIN_UI_PASSWORD': self.HASH}) == expected
+
+    @pytest.mark.parametrize(
+        'wrong',
+        [
+            'S3CRET',
+            HASH[:-1],
+            HASH.replace('$10$', '$03$'),
+            HASH.replace('$10$', '$16$'),  # it would take a minute to verify
+            HASH.replace('$2b$', '$1$'),
+            HASH.replace('xu5D', 'xZ5D'),  # bits that a salt does not have
+        ],
+    )
+    def test_what_is_no_hash_is_an_error_that_does_not_repeat_it(self, wrong: str) -> None:
+        error = failure({'ADMIN_UI_USERNAME': 'ann', 'ADMIN_UI_PASSWORD': wrong})
+        assert error.startswith('ADMIN_UI_PASSWORD has to be the bcrypt hash of a password')
+        assert wrong not in error
 
     def test_its_secret_is_never_shown(self) -> None:
         config = Config.from_env({'AUTH_SECRET': SECRET})
