@@ -32,7 +32,7 @@ from reminder.services.punctuality import Punctuality
 from reminder.services.series import Occurrences
 from reminder.services.tokens import Tokens
 from reminder.specification import asyncapi
-from reminder.web import Web, feed, probes, stream
+from reminder.web import Web, feed, page, probes, stream
 from reminder.web import metrics as scrapes
 from reminder.websocket import admin, counts
 from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
@@ -116,6 +116,7 @@ class Application:
             )
         )
         web = Web(
+            page.routes(),
             probes.routes(self.health, asyncapi.document()),
             scrapes.routes(metrics.expose, Tokens(config), self._clock.now),
             stream.routes(self._log, Tokens(config), self._streams, self._clock.now),

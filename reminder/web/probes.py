@@ -6,7 +6,6 @@ from collections.abc import Callable
 from werkzeug import Request, Response
 from werkzeug.routing import Rule
 
-WHAT_THIS_IS = 'This is an event reminder server: connect with a Socket.IO client.\n'
 JSON = 'application/json; charset=utf-8'
 
 
@@ -19,7 +18,6 @@ def routes(health: Callable[[], dict[str, str]], asyncapi: bytes) -> list[Rule]:
         return Response(answer, 503 if problems else 200, content_type=JSON)
 
     return [
-        Rule('/', methods=['GET'], endpoint=lambda request: Response(WHAT_THIS_IS)),
         Rule('/healthz', methods=['GET'], endpoint=lambda request: Response('ok\n')),
         Rule('/readyz', methods=['GET'], endpoint=ready),
         Rule('/asyncapi.json', methods=['GET'], endpoint=lambda request: Response(asyncapi, content_type=JSON)),

@@ -19,12 +19,11 @@ def test_a_server_that_works_is_alive_and_ready(server: Server, path: str) -> No
     assert requests.get(server.url + path, timeout=5).status_code == 200
 
 
-def test_the_front_page_says_in_one_line_of_text_what_this_is(server: Server) -> None:
+def test_the_front_page_is_a_page(server: Server) -> None:
     answer = requests.get(server.url, timeout=5)
     assert answer.status_code == 200
-    assert answer.headers['Content-Type'].startswith('text/plain')
-    (line,) = answer.text.splitlines()
-    assert 'reminder' in line.lower()
+    assert answer.headers['Content-Type'] == 'text/html; charset=utf-8'
+    assert '<title>Reminders</title>' in answer.text
 
 
 @pytest.mark.parametrize('path', ['/', '/healthz', '/readyz'])

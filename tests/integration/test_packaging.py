@@ -44,7 +44,7 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(packages: dict[str, 
     ours = {
         str(path.relative_to(ROOT))
         for path in (ROOT / 'reminder').rglob('*')
-        if path.suffix in ('.py', '.json') or path.name == 'py.typed'
+        if path.suffix in ('.py', '.json') or path.name == 'py.typed' or path.parent.name == 'static'
     }
     with zipfile.ZipFile(packages['wheel']) as wheel:
         packed = {name for name in wheel.namelist() if '.dist-info/' not in name}

@@ -1,0 +1,111 @@
+// @ts-check
+/**
+ * Cancelling with ten seconds to think again.
+ *
+ * The command waits for these seconds. Sent at once, it could only be undone by scheduling the same again: with another
+ * `_id`, no longer part of its series, and maybe in somebody else's name. What waits is kept in the browser, so that
+ * a decision is not lost with the page: leaving it sends the command, and if even that fails, the next visit does, and
+ * says so where it has become too late. What is due sooner than in ten seconds leaves less time for an undo, or none.
+ */
+
+import { kept, local } from './memory.js'
+import { CommandFailed } from './socket.js'
+
+const UNDO = 10_000
+/** ms before the event is due in which its cancellation has to be under way. */
+const AHEAD = 2_000
+/** ms until a cancellation that was not answered is tried again. */
+const AGAIN = 5_000
+
+/** @typedef {{ name: string, until: number }} Waiting `until`: ms, by this device's clock */
+
+export class Cancellations {
+  /** Called when something has changed; with a text where a cancellation was refused. */
+  /** @type {(problem?: string) => void} */
+  onchange = () => {}
+
+  #socket
+  #clock
+  #kept = kept(local, 'cancellations')
+
+  /**
+   * @param {import('./socket.js').Socket} socket
+   * @param {import('./clock.js').Clock} clock
+   */
+  constructor(socket, clock) {
+    this.#socket = socket
+    this.#clock = clock
+    for (const [id, { until }] of Object.entries(this.#all)) this.#sendAt(until, id)
+    addEventListener('pagehide', () => this.#leave())
+  }
+
+  /** @returns {Record<string, Waiting>} */
+  get #all() {
+    return this.#kept.get() ?? {}
+  }
+
+  /**
+   * Until when the cancellation of that event can be undone; undefined where it is not cancelled.
+   * @param {string} id
+   * @returns {number | undefined}
+   */
+  until(id) {
+    return this.#all[id]?.until
+  }
+
+  /** @param {{ _id: string, name: string, time: string | null }} event or a series */
+  cancel({ _id, name, time }) {
+    const left = time === null ? UNDO : Date.parse(time) - this.#clock.now() - AHEAD
+    const until = Date.now() + Math.max(0, Math.min(UNDO, left))
+    this.#kept.set({ ...this.#all, [_id]: { name, until } })
+    this.#sendAt(until, _id)
+    this.onchange()
+  }
+
+  /** @param {string} id */
+  undo(id) {
+    this.#forget(id)
+    this.onchange()
+  }
+
+  /** @param {string} id */
+  #forget(id) {
+    const { [id]: _, ...others } = this.#all
+    this.#kept.set(others)
+  }
+
+  /** @param {number} moment @param {string} id */
+  #sendAt(moment, id) {
+    setTimeout(() => this.#send(id, moment), Math.max(0, moment - Date.now()))
+  }
+
+  /** @param {string} id @param {number} moment */
+  async #send(id, moment) {
+    const waiting = this.#all[id]
+    // Undone, maybe in another tab; or undone and cancelled again, which has a moment of its own.
+    if (waiting === undefined || waiting.until > moment) return
+    let problem
+    try {
+      this.onchange()
+      await this.#socket.command('cancelEvent', { _id: id })
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) {
+        setTimeout(() => this.#send(id, moment), AGAIN)
+        return
+      }
+      problem = `“${waiting.name}” was not cancelled: ${error.message}`
+    }
+    this.#forget(id)
+    this.onchange(problem)
+  }
+
+  #leave() {
+    const all = this.#all
+    for (const [id, waiting] of Object.entries(all)) {
+      waiting.until = Math.min(waiting.until, Date.now())
+      // If the answer does not come any more the entry stays, and the next visit asks again, which is harmless.
+      this.#socket.command('cancelEvent', { _id: id }).then(() => this.#forget(id), () => {})
+    }
+    this.#kept.set(all)
+  }
+}

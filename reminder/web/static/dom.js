@@ -1,0 +1,63 @@
+// @ts-check
+/** What the page's modules do alike with elements. All text is put in as text, never as HTML. */
+
+/**
+ * The element of that id, which is there.
+ * @param {string} id
+ * @returns {any}
+ */
+export const byId = (id) => document.getElementById(id)
+
+/**
+ * A new element. Of `properties`, functions listen to the event of their name, `text` is what it says, others are
+ * attributes; what is undefined or false is left out.
+ * @param {string} tag
+ * @param {Record<string, any>} [properties]
+ * @param {...(Node | string | false | undefined)} children
+ */
+export function make(tag, { text, ...properties } = {}, ...children) {
+  const element = document.createElement(tag)
+  for (const [name, value] of Object.entries(properties)) {
+    if (typeof value === 'function') element.addEventListener(name, value)
+    else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : String(value))
+  }
+  if (text !== undefined) element.textContent = text
+  element.append(...children.filter((child) => child !== undefined && child !== false))
+  return element
+}
+
+/**
+ * Makes a list show `items`, in order. Rows whose item has not changed stay as they are, with the focus in them.
+ * @template T
+ * @param {HTMLElement} list
+ * @param {T[]} items
+ * @param {(item: T) => string} key
+ * @param {(item: T) => HTMLElement} row
+ * @param {(item: T) => string} [version] tells whether a row has to be made anew
+ */
+export function show(list, items, key, row, version = JSON.stringify) {
+  const rows = new Map([...list.children].map((one) => [/** @type {HTMLElement} */ (one).dataset.key, one]))
+  items.forEach((item, number) => {
+    let one = /** @type {HTMLElement | undefined} */ (rows.get(key(item)))
+    rows.delete(key(item))
+    if (one?.dataset.version !== version(item)) {
+      const made = row(item)
+      made.dataset.key = key(item)
+      made.dataset.version = version(item)
+      one?.replaceWith(made)
+      one = made
+    }
+    if (list.children[number] !== one) list.insertBefore(one, list.children[number] ?? null)
+  })
+  for (const gone of rows.values()) gone.remove()
+}
+
+/**
+ * Says an error at an element, or takes it away.
+ * @param {HTMLElement} element
+ * @param {string} [text]
+ */
+export function complain(element, text = '') {
+  element.textContent = text
+  element.hidden = !text
+}
