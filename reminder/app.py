@@ -119,7 +119,7 @@ class Application:
             page.routes(),
             probes.routes(self.health, asyncapi.document()),
             scrapes.routes(metrics.expose, Tokens(config), self._clock.now),
-            stream.routes(self._log, Tokens(config), self._streams, self._clock.now),
+            stream.routes(self._log, Tokens(config), self._streams, self._server.eio.origins, self._clock.now),
             feed.routes(feed.Feed(self._store, give_turn, gevent.sleep), Tokens(config), self._clock.now),
         )
         self._http = Server(

@@ -28,7 +28,9 @@ from reminder.services.channels import channels as parse_channels
 from reminder.services.identity import LISTEN
 from reminder.services.log import Log, Start
 from reminder.services.offsets import Since, parse_offset, parse_since
+from reminder.services.origins import Origins
 from reminder.services.tokens import Tokens
+from reminder.web.crossing import crossing
 
 PATH = '/api/reminders/stream'
 EVENT_STREAM = 'text/event-stream'
@@ -51,7 +53,7 @@ class Streams(Protocol):
         """Has the connection of that request go on as a stream behind its answer, until `expires` (ms, UTC)."""
 
 
-def routes(log: Log, tokens: Tokens, streams: Streams, now: Callable[[], int]) -> list[Rule]:
+def routes(log: Log, tokens: Tokens, streams: Streams, origins: Origins, now: Callable[[], int]) -> list[Rule]:
     """The route of the stream. `now` gives the instant (ms, UTC)."""
 
     def stream(request: Request) -> Response:
@@ -78,7 +80,7 @@ def routes(log: Log, tokens: Tokens, streams: Streams, now: Callable[[], int]) -
             streams.open(request.environ, start, channels, identity.expires)
         return Response(iter([_come_back(SOON)]), 200, HEADERS, content_type=EVENT_STREAM)
 
-    return [Rule(PATH, methods=['GET'], endpoint=stream)]
+    return [Rule(PATH, methods=['GET', 'OPTIONS'], endpoint=crossing(stream, origins, 'GET'))]
 
 
 def _token(request: Request) -> str | None:

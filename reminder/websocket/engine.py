@@ -7,7 +7,6 @@ keeps its form: `sockets`, `send_packet`, `disconnect`, `transport`, `generate_i
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,6 +20,7 @@ from engineio import packet as eio_packet
 from gevent.lock import BoundedSemaphore
 
 from reminder.logs import About, connection
+from reminder.services.origins import Origins
 from reminder.websocket.addresses import Shares, client_address
 from reminder.websocket.counts import Counts
 from reminder.websocket.deadlines import Deadlines
@@ -56,7 +56,6 @@ def _error(kind: str) -> Reply:
 
 FULL = _error('full')
 _encode = json.JSONEncoder(separators=(',', ':')).encode  # `dumps` makes an encoder for each call
-_DEFAULT_PORT = re.compile(r':(80|443)$')
 
 
 class Engine(engineio.Server):  # type: ignore[misc]
@@ -81,7 +80,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.rate_limit = rate_limit
         self.shares = Shares(max_connections)
         """Who has how many of the sessions."""
-        self.origins = frozenset(origins)
+        self.origins = Origins(origins)
         self.counts = Counts()
         self.deadlines = Deadlines()
         self.workers = Workers()
@@ -92,7 +91,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
 
     def handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application."""
-        if environ['REQUEST_METHOD'] == 'OPTIONS' and self._origin_allowed(environ):
+        if environ['REQUEST_METHOD'] == 'OPTIONS' and self.origins.allow(environ):
             status, body = NO_CONTENT, b''
         else:
             refusal = self.refusal(environ)
@@ -104,7 +103,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
             if refusal == FULL:
                 self.count_full()
             status, body = refusal or self._serve_polling(environ)
-        headers = [('Cache-Control', 'no-store'), *self._cors(environ)]
+        headers = [('Cache-Control', 'no-store'), *self.origins.headers(environ, 'GET, POST')]
         if status != NO_CONTENT:
             headers.append(('Content-Type', 'text/plain; charset=UTF-8' if status == OK else 'application/json'))
             headers.append(('Content-Length', str(len(body))))
@@ -113,7 +112,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
 
     def refusal(self, environ: dict[str, Any]) -> Reply | None:
         """What is wrong with a request, in the order of the protocol document's checks; None where nothing is."""
-        if not self._origin_allowed(environ):
+        if not self.origins.allow(environ):
             return _error('origin')
         query, method = _query(environ), environ['REQUEST_METHOD']
         upgrade = environ.get('HTTP_UPGRADE', '').lower() == 'websocket'
@@ -184,36 +183,6 @@ class Engine(engineio.Server):  # type: ignore[misc]
             'maxPayload': MAX_POST,
         }
         return b'0' + _encode(handshake).encode()
-
-    # -- origins ------------------------------------------------------------------------------------------------
-
-    def _origin_allowed(self, environ: dict[str, Any]) -> bool:
-        """Same origin means the same host and port: TLS may end at a proxy, so the scheme says nothing."""
-        origin = environ.get('HTTP_ORIGIN')
-        if origin is None or '*' in self.origins or origin.lower() in self.origins:
-            return True
-        host = _host(environ.get('HTTP_HOST', ''))
-        return host != '' and _host(origin.partition('://')[2]) == host
-
-    def _cors(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
-        origin = environ.get('HTTP_ORIGIN')
-        if origin is None or not self._origin_allowed(environ):
-            return []
-        if '*' in self.origins:
-            headers = [('Access-Control-Allow-Origin', '*')]
-        else:
-            headers = [
-                ('Access-Control-Allow-Origin', origin),
-                ('Access-Control-Allow-Credentials', 'true'),
-                ('Vary', 'Origin'),
-            ]
-        if environ['REQUEST_METHOD'] == 'OPTIONS':
-            headers += [
-                ('Access-Control-Allow-Methods', 'GET, POST'),
-                ('Access-Control-Allow-Headers', environ.get('HTTP_ACCESS_CONTROL_REQUEST_HEADERS', 'content-type')),
-                ('Access-Control-Max-Age', '600'),
-            ]
-        return headers
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
@@ -296,11 +265,6 @@ def _read(body: Any, length: int) -> bytes:
     if len(data) < length:
         raise Refused('request')
     return data
-
-
-def _host(authority: str) -> str:
-    """A host and port for comparison: in lower case, without a port that some scheme has by default."""
-    return _DEFAULT_PORT.sub('', authority.lower())
 
 
 def _query(environ: dict[str, Any]) -> Mapping[str, str]:

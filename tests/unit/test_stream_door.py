@@ -9,6 +9,7 @@ from reminder.config import Config
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE
 from reminder.services.log import Start
+from reminder.services.origins import Origins
 from reminder.services.tokens import Tokens
 from reminder.web import Web
 from reminder.web.stream import PATH, routes
@@ -39,7 +40,9 @@ class Door:
         self.services = services
         self.streams = Streams()
         tokens = Tokens(Config.from_env(settings))
-        self._client = Client(Web(routes(services.log, tokens, self.streams, lambda: services.now)))
+        self._client = Client(
+            Web(routes(services.log, tokens, self.streams, Origins(['https://friend.example']), lambda: services.now))
+        )
 
     def get(self, query: str = '', method: str = 'GET', **headers: str) -> TestResponse:
         return self._client.open(PATH + query, method=method, headers=headers)
@@ -78,6 +81,31 @@ def test_a_token_says_until_when(door: Door) -> None:
     guarded.get(Authorization=f'Bearer {token(BASE, aud=None)}')
     ((_, _, expires),) = guarded.streams.opened
     assert expires == BASE // 1000 * 1000 + 3_600_000
+
+
+@pytest.mark.parametrize('method', ['GET', 'OPTIONS'])
+def test_pages_of_other_origins_are_let_in_where_they_are_named(door: Door, method: str) -> None:
+    answer = door.get(method=method, Origin='https://friend.example', Host='here.example')
+    assert answer.status_code == {'GET': 200, 'OPTIONS': 204}[method]
+    assert answer.headers['Access-Control-Allow-Origin'] == 'https://friend.example'
+    assert 'Origin' in answer.headers['Vary']
+    assert len(door.streams.opened) == (method == 'GET')
+
+
+@pytest.mark.parametrize('method', ['GET', 'OPTIONS'])
+def test_pages_of_all_others_are_not(door: Door, method: str) -> None:
+    answer = door.get(method=method, Origin='https://stranger.example', Host='here.example')
+    assert (answer.status_code, 'Access-Control-Allow-Origin' in answer.headers) == (403, False)
+    assert door.streams.opened == []
+
+
+def test_what_browsers_ask_before_they_send_a_token_is_answered_without_one(door: Door) -> None:
+    guarded = Door(door.services, AUTH_SECRET=SECRET)
+    asked = {'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'authorization'}
+    answer = guarded.get(method='OPTIONS', Origin='https://friend.example', Host='here.example', **asked)
+    assert answer.status_code == 204
+    assert answer.headers['Access-Control-Allow-Headers'] == 'authorization'
+    assert answer.headers['Access-Control-Allow-Methods'] == 'GET'
 
 
 def not_open(door: Door) -> None:
