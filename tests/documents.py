@@ -197,7 +197,7 @@ class Reader:
             new.append(id)
             return rf'(?P<id{len(new) - 1}>[0-9a-f]{{{len(id)}}})'
 
-        escaped = re.escape(self._placed(shown).strip())
+        escaped = re.escape(self.placed(shown).strip())
         expected = re.sub(rf'\\\.\\\.\\\.|{_ID.pattern}', pattern, escaped)
         output = running.output()
         match = re.fullmatch(rf'\s*{expected}\s*', output, re.S) if whole else re.search(expected, output, re.S)
@@ -208,9 +208,10 @@ class Reader:
 
     def _real(self, text: str) -> str:
         """What a reader types or writes in place of what is shown."""
-        return _ID.sub(lambda id: self._ids.get(id[0], id[0]), self._placed(text))
+        return _ID.sub(lambda id: self._ids.get(id[0], id[0]), self.placed(text))
 
-    def _placed(self, text: str) -> str:
+    def placed(self, text: str) -> str:
+        """What a document says, for the places at which it is followed."""
         for shown, real in self._places.items():
             text = text.replace(shown, real)
         return text
