@@ -300,6 +300,11 @@ def test_what_a_vtimezone_says_is_what_clocks_show(name: str) -> None:
     for day in range(0, 365 * 67, 5):
         moment = datetime(1970, 6, 1, 12) + timedelta(days=day)
         assert clocks.utcoffset(moment) == zone.localize(moment).utcoffset(), moment
-    text = vtimezone(zone).to_ical().decode().replace('\r\n ', '')
-    if name == 'Europe/Berlin':  # at 02:00 by the clock that is put forward
-        assert '20300331T020000' in text and '20301027T030000' in text
+
+
+def test_a_vtimezone_tells_what_is_the_same_each_year_by_rules() -> None:
+    text = vtimezone(BERLIN).to_ical().decode()
+    assert 'DTSTART:19810329T020000\r\nRRULE:FREQ=YEARLY;UNTIL=20370330T010000Z;BYDAY=-1SU;BYMONTH=3' in text
+    assert 'DTSTART:19961027T030000\r\nRRULE:FREQ=YEARLY;UNTIL=20371026T010000Z;BYDAY=-1SU;BYMONTH=10' in text
+    text = vtimezone(pytz.timezone('Africa/Casablanca')).to_ical().decode()  # Ramadan knows no such rule
+    assert 'RDATE:20270314T020000\r\n' in text
