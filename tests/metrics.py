@@ -1,11 +1,10 @@
 """The metrics of a server, read as Prometheus reads them."""
 
+import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
-
-Values = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class Metrics:
@@ -26,7 +25,9 @@ class Metrics:
     def total(self, name: str, **labels: str) -> float:
         """The sum of all samples of that name with these labels, among others."""
         return sum(
-            value for (one, found), value in self._values.items() if one == name and labels.items() <= dict(found).items()
+            value
+            for (one, found), value in self._values.items()
+            if one == name and labels.items() <= dict(found).items()
         )
 
 
@@ -36,3 +37,12 @@ def scrape(url: str, token: str | None = None) -> Metrics:
     with urllib.request.urlopen(request, timeout=10) as response:
         assert response.headers['Content-Type'].startswith('text/plain; version=')
         return Metrics(response.read().decode())
+
+
+def scrape_until(url: str, is_so: Callable[[Metrics], bool], within: float = 10) -> Metrics:
+    """The metrics of the server at `url` once they are so; fails if they are not within so many seconds."""
+    deadline = time.monotonic() + within
+    while not is_so(found := scrape(url)):
+        assert time.monotonic() < deadline, found.text
+        time.sleep(0.1)
+    return found
