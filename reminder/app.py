@@ -35,11 +35,12 @@ from reminder.specification import asyncapi
 from reminder.web import Web, feed, page, probes, stream
 from reminder.web import metrics as scrapes
 from reminder.websocket import admin, counts
-from reminder.websocket.broadcast import CatchUp, SocketIOWire, give_turn
+from reminder.websocket.broadcast import CatchUp, SocketIOWire
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
 from reminder.websocket.session import MAX_OUTBOX
 from reminder.websocket.streams import Streams
+from reminder.websocket.turns import give_turn
 from reminder.websocket.workers import MAX_RUNNING
 
 logger = logging.getLogger(__name__)

@@ -12,19 +12,12 @@ from reminder.models.event import Event
 from reminder.services.delivery import Delivery, Reader
 from reminder.websocket.encoded import Chunk, Encoded, Offset
 from reminder.websocket.session import Session
+from reminder.websocket.turns import give_turn
 
 logger = logging.getLogger(__name__)
 
 RETRY = 1.0
 """Seconds until a failing store is asked again for those who are behind."""
-
-
-def give_turn() -> None:
-    """Lets all others do what they can, and what has come by the network be read.
-
-    `sleep(0)` would do the former alone: the loop looks for the network only after many callbacks in a row.
-    """
-    gevent.sleep(1e-6)
 
 
 # Made once, as `dumps` makes an encoder for each call. UTF-8, as escapes would make some names three times as long.

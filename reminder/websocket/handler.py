@@ -109,8 +109,12 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         """Serves one request of the connection."""
         result = super().handle_one_request()
         self._patience = IDLE
-        gevent.sleep(0)  # many may have come at once, and would be served before anything else is
         return result
+
+    def handle_one_response(self) -> None:
+        """Answers a request, when it is its turn."""
+        self.server.turnstile.go_through()
+        super().handle_one_response()
 
     def read_requestline(self) -> Any:
         """Waits for the next request."""

@@ -18,12 +18,16 @@ from gevent.socket import socket as GeventSocket
 from reminder.websocket.addresses import Shares
 from reminder.websocket.engine import Engine
 from reminder.websocket.handler import KEY, SILENCE, Handler, RawSocket
+from reminder.websocket.turns import Turnstile
 
 PATH = '/socket.io/'
 MAX_HEAD = 8_192
 """Bytes of a request that are looked at in the hub."""
 VISITORS = 2
 """HTTP connections for each session: a polling client has one that waits, and one to send by."""
+
+REQUESTS = 8
+"""HTTP requests that are answered between two looks at the network; half a millisecond each."""
 
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 _REQUEST = re.compile(rb'GET /socket\.io/\?([!-~]*) HTTP/1\.1\r\n', re.ASCII)
@@ -45,6 +49,7 @@ class Server(WSGIServer):  # type: ignore[misc]
         self.engine = engine
         self.visitors = Shares(VISITORS * engine.shares.total)
         """Who has how many connections that are no WebSocket, or not yet."""
+        self.turnstile = Turnstile(REQUESTS)
         self.pre_start_hook = self._keep_http
         self.silent: set[Greeting] = set()
         """New connections that have not said anything yet, for at most SILENCE; they are visitors, too."""

@@ -13,8 +13,9 @@ import pytest
 from reminder.errors import StoreUnavailable
 from reminder.models.event import Event
 from reminder.websocket import broadcast as module
-from reminder.websocket.broadcast import CatchUp, Connection, SocketIOWire, give_turn
+from reminder.websocket.broadcast import CatchUp, Connection, SocketIOWire
 from reminder.websocket.frames import frame
+from reminder.websocket.turns import give_turn
 
 WIRE = SocketIOWire()
 
