@@ -10,15 +10,16 @@ that clocks skip or show twice has a VEVENT of its own, at its instant: of progr
 and some leave it out.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
 import pytz
-from icalendar import Alarm, Calendar, vRecur, vText
-from icalendar import Event as VEvent
+from icalendar import Calendar, vRecur, vText
+from icalendar.parser import Contentline
 from pytz.tzinfo import BaseTzInfo
 
 from reminder.calendar.moments import Moment, at, utc
@@ -34,7 +35,10 @@ END = 'END:VCALENDAR\r\n'
 CHANNEL, PAYLOAD = 'X-EVENT-REMINDER-CHANNEL', 'X-EVENT-REMINDER-PAYLOAD'
 AHEAD = 3 * 366 * 24 * 60 * MINUTE
 """ms for which times that clocks skip or show twice are told one by one."""
+LINE = 75
+"""Bytes of a line (3.1)."""
 _UTC = 'UTC'
+_CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f]')
 
 
 _ALL = {
@@ -82,15 +86,18 @@ def components(
 
 
 class _Writer:
-    """Writes VEVENTs, and before the first that needs it the VTIMEZONE of each zone."""
+    """Writes VEVENTs, and before the first that needs it the VTIMEZONE of each zone.
+
+    As lines of text, as to make the library's objects of them takes several times as long.
+    """
 
     def __init__(self, stamp: datetime, pause: Callable[[], None]) -> None:
-        self._stamp = stamp
+        self._stamp = f'DTSTAMP:{_form(stamp)}Z'
         self._pause = pause
-        self._zones = {_UTC}
+        self._zones: set[str | None] = {_UTC}
 
     def event(self, event: Event) -> str:
-        return self._text(self._vevent(event.id, event, _moment(event)))
+        return self._vevent(event.id, event, _moment(event))
 
     def series(self, series: Series, source: Source) -> str:
         zone = timezones.find(series.zone)
@@ -100,9 +107,8 @@ class _Writer:
         except InvalidInput:  # nothing of ours, and nothing is made of it
             return ''
         first = next(rule.occurrences(rule.start - 1))
-        main = self._vevent(series.id, series, _named(first, zone))
-        main.add('SEQUENCE', series.revision)
-        main.add('RRULE', _recur(series, rule))
+        revision = f'SEQUENCE:{series.revision}'
+        main = [revision, f'RRULE:{_recur(series, rule)}']
         pending = {event.id: event for event in source.occurrences(series) if source.sees(event)}
         planned = {occurrence_id(series, one.time): one for one in source.planned(series, rule)}
         adjusted = {occurrence_id(series, one.time): one for one in self._unclear(rule, source)}
@@ -110,18 +116,16 @@ class _Writer:
         for id, one in {**planned, **adjusted}.items():
             event = pending.pop(id, None) if id in planned else occurrence(series, one)
             if event is None:
-                _add_time(main, 'EXDATE', _named(one, zone))
+                main.append(_time('EXDATE', _named(one, zone)))
             elif id in adjusted or event != occurrence(series, one):
-                changed = self._vevent(series.id, event, _moment(event))
-                changed.add('SEQUENCE', series.revision)
-                _add_time(changed, 'RECURRENCE-ID', _named(one, zone))
-                more.append(changed)
+                replaced = _time('RECURRENCE-ID', _named(one, zone))
+                more.append(self._vevent(series.id, event, _moment(event), revision, replaced))
         for event in pending.values():
             if event.id == occurrence_id(series, event.time):
-                _add_time(main, 'RDATE', at(event.time, zone))
+                main.append(_time('RDATE', at(event.time, zone)))
             else:
                 more.append(self._vevent(event.id, event, _moment(event)))  # it was moved, from a time that is past
-        return ''.join(map(self._text, (main, *more)))
+        return ''.join((self._vevent(series.id, series, _named(first, zone), *main), *more))
 
     def _unclear(self, rule: Rule, source: Source) -> Iterator[Occurrence]:
         """The occurrences of the next years that a rule names at times which clocks skip or show twice."""
@@ -133,28 +137,28 @@ class _Writer:
                     if timezones.resolve(_named(one, rule.zone).local, rule.zone).adjusted:
                         yield one
 
-    def _vevent(self, uid: str, what: Event | Series, start: Moment) -> VEvent:
-        vevent = VEvent()
-        vevent.add('UID', uid)
-        vevent.add('DTSTAMP', self._stamp)
-        _add_time(vevent, 'DTSTART', start)
-        vevent.add('SUMMARY', what.name)
-        vevent.add('TRANSP', 'TRANSPARENT')  # to be reminded is not to be busy
-        for name, text in ((CHANNEL, what.channel), (PAYLOAD, what.payload)):
-            if text is not None:
-                vevent.add(name, text, parameters={'VALUE': 'TEXT'})  # else it would not be escaped
-        alarm = Alarm()
-        alarm.add('ACTION', 'DISPLAY')
-        alarm.add('DESCRIPTION', what.name)
-        alarm.add('TRIGGER', timedelta())
-        vevent.add_component(alarm)
-        return vevent
-
-    def _text(self, vevent: VEvent) -> str:
-        name = vevent['DTSTART'].params.get('TZID', _UTC)
-        zone = None if name in self._zones else timezones.find(name)
-        self._zones.add(name)
-        return f'{_zone_text(zone, self._pause) if zone else ""}{vevent.to_ical().decode()}'
+    def _vevent(self, uid: str, what: Event | Series, start: Moment, *more: str) -> str:
+        zone = '' if start.zone.zone in self._zones else _zone_text(start.zone, self._pause)
+        self._zones.add(start.zone.zone)
+        name = _escaped(what.name)
+        own = ((CHANNEL, what.channel), (PAYLOAD, what.payload))
+        lines = (
+            'BEGIN:VEVENT',
+            f'UID:{_escaped(uid)}',
+            self._stamp,
+            _time('DTSTART', start),
+            *more,
+            f'SUMMARY:{name}',
+            'TRANSP:TRANSPARENT',  # to be reminded is not to be busy
+            *(f'{key};VALUE=TEXT:{_escaped(text)}' for key, text in own if text is not None),
+            'BEGIN:VALARM',
+            'ACTION:DISPLAY',
+            f'DESCRIPTION:{name}',
+            'TRIGGER:PT0S',
+            'END:VALARM',
+            'END:VEVENT\r\n',
+        )
+        return zone + '\r\n'.join(line if len(line.encode()) <= LINE else _folded(line) for line in lines)
 
 
 @lru_cache(ZONES)
@@ -175,15 +179,31 @@ def _named(one: Occurrence, zone: BaseTzInfo) -> Moment:
     return Moment(datetime.fromisoformat(one.local_time), zone)
 
 
-def _recur(series: Series, rule: Rule) -> vRecur:
+def _recur(series: Series, rule: Rule) -> str:
     recur: vRecur = vRecur.from_ical(series.repeat.upper().removeprefix('RRULE:'))
     if 'UNTIL' in recur and rule.last is not None:
         end = timezones.resolve(expansion.moment(rule.last), rule.zone)
         recur['UNTIL'] = [utc(end.instant)]
-    return recur
+    text: bytes = recur.to_ical()  # type: ignore[no-untyped-call]
+    return text.decode()
 
 
-def _add_time(vevent: VEvent, name: str, moment: Moment) -> None:
-    zone = moment.zone.zone or _UTC
-    local = moment.local.replace(tzinfo=UTC) if zone == _UTC else moment.local
-    vevent.add(name, local, parameters={} if zone == _UTC else {'TZID': zone})
+def _time(name: str, moment: Moment) -> str:
+    if moment.zone.zone == _UTC:
+        return f'{name}:{_form(moment.local)}Z'
+    return f'{name};TZID={moment.zone.zone}:{_form(moment.local)}'
+
+
+def _form(local: datetime) -> str:
+    return local.strftime('%Y%m%dT%H%M%S')
+
+
+def _escaped(text: str) -> str:
+    """A text as a value (3.3.11), where it has no control characters: some programs end a line at some of them."""
+    escaped: bytes = vText(_CONTROL.sub(' ', text.replace('\r\n', '\n'))).to_ical()
+    return escaped.decode()
+
+
+def _folded(line: str) -> str:
+    folded: bytes = Contentline(line).to_ical()  # type: ignore[no-untyped-call]
+    return folded.decode()
