@@ -4,14 +4,15 @@ import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clients import schedule_event
 from tests.faults import ClockedServer
-from tests.server import MINUTE, wall
-from tests.unit.test_logs import parse
+from tests.logs import parse
+from tests.server import MINUTE, Server, wall
 from tests.wire import SocketIO, WebSocket
 
 FORGED = 'time=2030-01-01T00:00:00.000Z level=error logger=reminder.app event=forged message=forged'
@@ -32,7 +33,7 @@ class Told:
     @property
     def entries(self) -> list[dict[str, Any]]:
         """The values of each line, all of which have that form, or this fails."""
-        return [(json.loads if self.form == 'json' else parse)(line) for line in self.log.splitlines()]
+        return [parse(line, self.form) for line in self.log.splitlines()]
 
 
 @pytest.fixture(scope='module', params=[('text', 'debug'), ('json', 'debug'), ('json', 'info')])
@@ -152,3 +153,18 @@ def test_nothing_went_wrong(told: Told) -> None:
 
 def test_a_server_that_lets_everybody_in_says_so_in_one_line(told: Told) -> None:
     assert len([line for line in told.log.splitlines() if 'AUTH_SECRET' in line]) == 1
+
+
+@pytest.mark.parametrize('form', ['text', 'json'])
+def test_all_lines_of_a_command_have_the_id_of_its_connection(tmp_path: Path, form: str) -> None:
+    """Given a server without a database, which says of each command that it was asked and how that ended."""
+    url = f'sqlite:///{tmp_path}/nowhere/events.db'
+    with Server(tmp_path, DATABASE_URL=url, LOG_LEVEL='debug', LOG_FORMAT=form) as server:
+        server.start('/healthz')
+        with SocketIO(server.url) as one, SocketIO(server.url) as other:
+            for client in (one, other, one):
+                ask(client, {'command': 'getEvent', 'data': {'_id': '0' * 24}})
+            names = [client.opened['sid'][:8] for client in (one, other, one)]
+    lines = [parse(line, form) for line in server.log().splitlines()]
+    told = [(line['event'], line['connection']) for line in lines if line.get('command') == 'getEvent']
+    assert told == [(event, name) for name in names for event in ('database_error', 'command')]

@@ -13,17 +13,10 @@ import pytest
 
 import reminder
 from reminder.logs import About, connection, log_to_stderr
+from tests.logs import parse
 
 SOURCES = Path(reminder.__file__).parent
 FORGED = 'time=2030-01-01T00:00:00.000Z level=info logger=reminder.app event=stopped message=stopped'
-PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"]+)(?: |$)')
-
-
-def parse(line: str) -> dict[str, Any]:
-    """The values of a line in text form; it has nothing else, or this fails."""
-    pairs = list(PAIR.finditer(line))
-    assert ''.join(pair[0] for pair in pairs) == line, line
-    return {pair[1]: json.loads(pair[2]) if pair[2].startswith('"') else pair[2] for pair in pairs}
 
 
 @pytest.fixture
@@ -39,7 +32,7 @@ def logger() -> Iterator[logging.Logger]:
 def read(form: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """The values of the lines that were logged, tracebacks aside."""
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith('    ')]
-    return [(json.loads if form == 'json' else parse)(line) for line in lines]
+    return [parse(line, form) for line in lines]
 
 
 in_both_forms = pytest.mark.parametrize('form', ['text', 'json'])
@@ -101,7 +94,7 @@ def test_no_line_and_no_value_can_be_forged_by_what_another_quotes(
         assert len(begun) == 2
         assert all(line.isprintable() for line in lines)
         assert not any(line.startswith(FORGED) for line in lines)
-        values = [(json.loads if form == 'json' else parse)(line) for line in begun]
+        values = [parse(line, form) for line in begun]
         assert [one['message'] for one in values] == [f'odd: {name}', f'broken by {name}']
         assert (values[0]['event'], values[0]['name'], values[0]['level']) == ('odd', name, 'warning')
 

@@ -1,13 +1,18 @@
 """The plain HTTP endpoints, as a WSGI application by itself."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 from wsgiref.validate import validator
 
 import pytest
+from werkzeug import Response
+from werkzeug.routing import Rule
+from werkzeug.test import Client
 
 from reminder.web import Web, probes
+from tests.logs import logging_to_stderr, parse
 
 Answer = tuple[str, dict[str, str], bytes]
 Ask = Callable[..., Answer]
@@ -25,7 +30,7 @@ def problems() -> dict[str, str]:
 def ask(problems: dict[str, str]) -> Ask:
     """Asks for a path, with the standard library's check of the WSGI contract in between."""
 
-    def ask(path: str, method: str = 'GET') -> Answer:
+    def ask(path: str, method: str = 'GET', **headers: str) -> Answer:
         answer: list[Any] = []
         environ = {
             'REQUEST_METHOD': method,
@@ -42,6 +47,7 @@ def ask(problems: dict[str, str]) -> Ask:
             'wsgi.multithread': False,
             'wsgi.multiprocess': False,
             'wsgi.run_once': False,
+            **headers,
         }
         body = validator(Web(probes.routes(lambda: problems, ASYNCAPI)))(
             environ, lambda status, headers, exc=None: answer.extend((status, headers))
@@ -117,3 +123,25 @@ def test_paths_are_exact(ask: Ask, path: str) -> None:
 def test_nothing_is_kept_by_caches_or_taken_for_another_type(ask: Ask, path: str) -> None:
     _, headers, _ = ask(path)
     assert (headers['Cache-Control'], headers['X-Content-Type-Options']) == ('no-store', 'nosniff')
+
+
+def test_a_request_is_called_in_the_log_as_its_answer_says(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger('reminder.test')
+    with logging_to_stderr():
+        web = Web([Rule('/', endpoint=lambda request: logger.warning('asked') or Response())])
+        client = Client(web)
+        names = [client.get('/').headers['X-Request-Id'], client.get('/').headers['X-Request-Id']]
+        logger.warning('not asked')
+    told = [parse(line).get('request') for line in capsys.readouterr().err.splitlines()]
+    assert told == [*names, None]
+    assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize('given', ['7', 'a-proxy.names_it-so', 'x' * 64])
+def test_a_proxy_may_name_a_request(ask: Ask, given: str) -> None:
+    assert ask('/healthz', HTTP_X_REQUEST_ID=given)[1]['X-Request-Id'] == given
+
+
+@pytest.mark.parametrize('given', ['', 'x' * 65, 'a b', 'a=b', 'a\nb', 'ü', '"'])
+def test_what_is_no_name_is_not_taken_for_one(ask: Ask, given: str) -> None:
+    assert ask('/healthz', HTTP_X_REQUEST_ID=given)[1]['X-Request-Id'] != given
