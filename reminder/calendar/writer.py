@@ -146,9 +146,9 @@ class _Writer:
             'BEGIN:VEVENT',
             f'UID:{_escaped(uid)}',
             self._stamp,
+            f'SUMMARY:{name}',
             _time('DTSTART', start),
             *more,
-            f'SUMMARY:{name}',
             'TRANSP:TRANSPARENT',  # to be reminded is not to be busy
             *(f'{key};VALUE=TEXT:{_escaped(text)}' for key, text in own if text is not None),
             'BEGIN:VALARM',
