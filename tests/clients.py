@@ -196,18 +196,18 @@ class Driver:
             self._process.wait()
 
 
-def install() -> None:
-    """Installs the JavaScript clients with npm where they are not, or not the ones that the lock file names."""
+def install(folder: Path = JS) -> None:
+    """Installs a folder's packages with npm where they are not, or not the ones that its lock file names."""
     if not shutil.which('npm'):
         missing('Node.js with npm')
-    locked, installed = JS / 'package-lock.json', JS / 'node_modules' / '.package-lock.json'
-    with (JS / 'package.json').open() as lock:
+    locked, installed = folder / 'package-lock.json', folder / 'node_modules' / '.package-lock.json'
+    with (folder / 'package.json').open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if installed.exists() and installed.stat().st_mtime >= locked.stat().st_mtime:
             return
-        npm = subprocess.run(['npm', 'ci', '--no-audit', '--no-fund'], cwd=JS, capture_output=True, text=True)
+        npm = subprocess.run(['npm', 'ci', '--no-audit', '--no-fund'], cwd=folder, capture_output=True, text=True)
         if npm.returncode != 0:
-            missing(f'socket.io-client (npm said: {npm.stderr.strip()})')
+            missing(f'what {folder / "package.json"} names (npm said: {npm.stderr.strip()})')
 
 
 class Clients:

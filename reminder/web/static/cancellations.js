@@ -26,15 +26,18 @@ export class Cancellations {
 
   #socket
   #clock
+  #token
   #kept = kept(local, 'cancellations')
 
   /**
    * @param {import('./socket.js').Socket} socket
    * @param {import('./clock.js').Clock} clock
+   * @param {() => string | undefined} token
    */
-  constructor(socket, clock) {
+  constructor(socket, clock, token) {
     this.#socket = socket
     this.#clock = clock
+    this.#token = token
     for (const [id, { until }] of Object.entries(this.#all)) this.#sendAt(until, id)
     addEventListener('pagehide', () => this.#leave())
   }
@@ -103,8 +106,15 @@ export class Cancellations {
     const all = this.#all
     for (const [id, waiting] of Object.entries(all)) {
       waiting.until = Math.min(waiting.until, Date.now())
-      // If the answer does not come any more the entry stays, and the next visit asks again, which is harmless.
-      this.#socket.command('cancelEvent', { _id: id }).then(() => this.#forget(id), () => {})
+      // By HTTP, as such a request outlives the page, which a WebSocket does not. Nobody is there for its answer: the
+      // entry stays, and the next visit asks again, which is harmless.
+      const token = this.#token()
+      fetch('api/cancelEvent', {
+        method: 'POST',
+        keepalive: true,
+        headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
+        body: JSON.stringify({ _id: id }),
+      }).catch(() => {})
     }
     this.#kept.set(all)
   }

@@ -7,6 +7,8 @@
 const AGAIN = 60_000
 
 export class Clock {
+  /** Called when the server has told its time. */
+  onset = () => {}
   #difference = Date.now() - performance.now()
   #socket
 
@@ -29,6 +31,7 @@ export class Clock {
       const { response } = await this.#socket.command('getStatus')
       // The answer was made on the way: in the middle of it, as far as anybody knows.
       this.#difference = Date.parse(response.now) - (begin + performance.now()) / 2
+      this.onset()
     } catch {
       // The next answer will do.
     }

@@ -17,6 +17,7 @@ export class Form {
   #clock
   #done
   #form = byId('form')
+  #chosen = false
   /** @type {Item | null} what is changed; null where something new is scheduled */
   #changed = null
   /** @type {{ data: string, key: string } | null} what was sent and not answered: sent again, it is the same event */
@@ -38,14 +39,26 @@ export class Form {
     })
     for (const name of ['input', 'change']) this.#form.addEventListener(name, () => this.preview())
     this.#form.addEventListener('input', (/** @type {any} */ { target }) => this.#fine(target))
-    for (const chip of this.#form.querySelectorAll('[data-minutes]')) chip.addEventListener('click', () => this.#soon(chip.dataset.minutes))
+    for (const chip of this.#form.querySelectorAll('[data-minutes]')) {
+      chip.addEventListener('click', () => {
+        this.#chosen = true
+        this.#soon(chip.dataset.minutes)
+      })
+    }
     byId('leave').addEventListener('click', () => this.#leave())
-    this.#soon('60')
+    for (const name of ['date', 'time']) byId(name).addEventListener('input', () => (this.#chosen = true))
+    this.propose()
+  }
+
+  /** Proposes a time, unless somebody has chosen one: by the server's clock, which is known only later. */
+  propose() {
+    if (!this.#chosen && this.#changed === null) this.#soon('60')
   }
 
   /** Fills the form with what is to be changed. @param {Item} item */
   change(item) {
     this.#changed = item
+    this.#clear()
     const zone = item.timeZone ?? OWN
     const [date, time] = (item.localTime ?? wall(Date.parse(item.time ?? ''), zone)).split(' ')
     const known = RULES.some(([rule]) => rule === item.repeat)
@@ -75,8 +88,7 @@ export class Form {
       if (repeat === 'FREQ=MONTHLY' && Number(date.slice(8)) > 28) {
         lines.push(make('p', { class: 'warning', text: `Months without a ${Number(date.slice(8))}th day are left out.` }))
       }
-      if (instant > now) lines.push(make('p', { class: 'aside', text: `in ${span(instant - now)}` }))
-      else if (!often) lines.push(make('p', { class: 'warning', text: 'That is over already.' }))
+      if (instant <= now && !often) lines.push(make('p', { class: 'warning', text: 'That is over already.' }))
       if (problem === 'skipped') lines.push(make('p', { class: 'warning', text: `Clocks in ${place(timeZone)} are put forward and skip ${time} on that day: the reminder comes at ${wall(instant, timeZone).slice(11)}.` }))
       if (problem === 'twice') lines.push(make('p', { class: 'warning', text: `Clocks in ${place(timeZone)} are put back and show ${time} twice on that day: the reminder comes the first time.` }))
     }
@@ -85,7 +97,10 @@ export class Form {
     // Only what has changed is put in, as a screen reader says it then.
     if (preview.dataset.version !== version) preview.replaceChildren(...lines)
     preview.dataset.version = version
-    preview.hidden = lines.length === 0
+    byId('preview-box').hidden = lines.length === 0
+    // Beside what is said, as it changes each second.
+    const left = found ? found.instant - this.#clock.now() : 0
+    complain(byId('preview-count'), left > 0 ? `in ${span(left)}` : '')
   }
 
   /** @returns {Record<string, string>} */
@@ -96,7 +111,6 @@ export class Form {
   /** @param {Record<string, string | undefined>} values */
   #fill(values) {
     for (const [name, value] of Object.entries(values)) this.#form.elements[name].value = value
-    this.#clear()
     this.preview()
   }
 
@@ -111,10 +125,12 @@ export class Form {
   #leave() {
     const changed = this.#changed
     this.#changed = null
+    this.#clear()
     byId('repeat').closest('.field').hidden = false
     byId('repeat').options[0].disabled = false
     this.#fill({ eventName: '', repeat: '', rule: '', channel: '' })
-    this.#soon('60')
+    this.#chosen = false
+    this.propose()
     this.#dress('New reminder', 'Remind me', true)
     const row = changed && document.querySelector(`.lists [data-key="${changed._id}"] button`)
     ;/** @type {HTMLElement} */ (row ?? byId('eventName')).focus()

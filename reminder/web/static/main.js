@@ -12,7 +12,7 @@ import { kept, local } from './memory.js'
 import { Socket } from './socket.js'
 import { makeTabs } from './tabs.js'
 import { countDown, makeLists } from './upcoming.js'
-import { OWN } from './wall.js'
+import { OWN, wall } from './wall.js'
 import { ZoneField } from './zones.js'
 
 /** ms until what is shown is fetched anew, as others schedule, too. */
@@ -27,7 +27,7 @@ const channels = kept(local, 'channels')
 const auth = () => ({ token: token.get(), channels: channels.get(), since: place.get() })
 const socket = new Socket(new URL('.', location.href), { auth })
 const clock = new Clock(socket)
-const cancellations = new Cancellations(socket, clock)
+const cancellations = new Cancellations(socket, clock, token.get)
 const alerts = new Alerts(clock)
 const form = new Form(socket, clock, () => refreshSoon())
 const zones = new ZoneField(byId('timeZone'), byId('zones'), () => clock.now())
@@ -53,8 +53,10 @@ setInterval(() => !document.hidden && refreshSoon(), AGAIN)
 setInterval(() => {
   countDown(clock.now())
   form.preview()
+  byId('server-time').textContent = wall(clock.now(), OWN).slice(11)
 }, 1000)
 
+clock.onset = () => form.propose()
 cancellations.onchange = (problem) => {
   if (problem) complain(/** @type {HTMLElement} */ (document.querySelector('#upcoming .error')), problem)
   else refreshSoon()

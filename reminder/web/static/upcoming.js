@@ -86,7 +86,9 @@ export function when({ time, timeZone }, now) {
   if (timeZone !== undefined && timeZone !== OWN) {
     try {
       if (wall(due, timeZone) !== wall(due, OWN)) {
-        shown.push(make('span', { class: 'elsewhere', text: `${words(due, timeZone, now)} in ${place(timeZone)}` }))
+        const there = words(due, timeZone, now)
+        const sameDay = wall(due, timeZone).slice(0, 10) === wall(due, OWN).slice(0, 10)
+        shown.push(make('span', { text: `(${sameDay ? wall(due, timeZone).slice(11) : there} in ${place(timeZone)})` }))
       }
     } catch {
       // A zone that this browser does not know.

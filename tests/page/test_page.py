@@ -1,0 +1,414 @@
+"""The page in a browser: what people do with it, and what they see of what happens to the server meanwhile."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tokens
+from tests.faults import ClockedServer, Pipeline
+from tests.page.browser import Page
+from tests.server import MINUTE, wall
+
+pytestmark = pytest.mark.long
+
+Visit = Callable[..., Page]
+SETTINGS = {'PING_INTERVAL': '1', 'PING_TIMEOUT': '1'}
+PHONE = {'viewport': {'width': 375, 'height': 667}, 'hasTouch': True, 'isMobile': True}
+UTC = {'timezoneId': 'UTC'}
+COMING = '#upcoming .row'
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ClockedServer]:
+    """A server whose clock is weeks ahead of the browser's."""
+    with ClockedServer(tmp_path, '2027-01-15 09:59:10', **SETTINGS) as server:
+        yield server.start()
+
+
+def ask(server: ClockedServer, command: str, **data: Any) -> Any:
+    """What another client is answered, which must succeed."""
+    with Pipeline(server.url) as pipeline:
+        number = pipeline.ask({'command': command, 'data': data})
+        pipeline.read_answers()
+        answer = pipeline.answered[number]
+    assert answer['status'] == 'success', answer
+    return answer['response']
+
+
+def schedule(server: ClockedServer, name: str, due: int, **more: Any) -> Any:
+    return ask(server, 'scheduleEvent', eventName=name, time=wall(due), timeZone='UTC', **more)
+
+
+def hasten(server: ClockedServer, due: int) -> None:
+    """Sets the clock, so that the minute `due` is about to begin."""
+    server.set_clock(due - 1_000)
+
+
+def fill(page: Page, name: str, due: int) -> None:
+    """Fills the form of a page in UTC."""
+    day, time = wall(due).split()
+    page.fill('#eventName', name)
+    page.fill('#date', day)
+    page.fill('#time', time)
+
+
+def row(name: str) -> str:
+    return f'{COMING}:has-text("{name}")'
+
+
+def test_what_is_scheduled_fires_and_what_fires_while_the_server_is_down_is_marked_as_missed(
+    server: ClockedServer, visit: Visit
+) -> None:
+    # Given a page that nobody looks at, which may notify
+    page = visit(server.url, **UTC)
+    page.evaluate(
+        'window.told = []; document.hasFocus = () => false;'
+        'window.Notification = class { static permission = "granted"; constructor(...all) { told.push(all) } }'
+    )
+    page.sees('#connection[data-state=connected]')
+
+    # When somebody schedules an event for the next minute, and its minute comes
+    due = server.next_minute()
+    fill(page, 'Tea', due)
+    page.click('#submit')
+    page.sees(f'{row("Tea")} .count:has-text("in ")')
+    hasten(server, due)
+    page.sees('#fired-list .live:has-text("Tea")')
+
+    # Then it is told in each way, once
+    assert 0 <= server.now() - due < 3_000
+    assert page.do('title') == '(1) Tea'
+    assert [name for name, _ in page.evaluate('told')] == ['Tea']
+    page.misses(row('Tea'))
+
+    # When the server is killed over the next event
+    schedule(server, 'Coffee', due + MINUTE)
+    server.kill()
+    page.sees('#notice:has-text("cannot be reached")')
+    assert page.text('#connection') == 'Connection lost'
+    server.skip_to(due + MINUTE + 5_000)
+    server.start()
+
+    # Then the page comes back, and shows it as missed
+    page.sees('#fired-list .missed:has-text("Coffee")')
+    page.misses('#notice')
+    assert page.texts('#fired-list strong') == ['Coffee', 'Tea']
+
+    # And so does a page that was closed meanwhile
+    page.do('goto', 'about:blank')
+    schedule(server, 'Cake', due + 2 * MINUTE)
+    server.set_clock(due + 2 * MINUTE - 500)
+    server.wait_until(due + 2 * MINUTE + 500)
+    page.do('goto', server.url)
+    page.sees('#fired-list .missed:has-text("Cake")')
+    assert page.texts('#fired-list strong') == ['Cake']
+
+
+def test_cancelling_can_be_undone_for_ten_seconds(server: ClockedServer, visit: Visit) -> None:
+    due = server.next_minute() + 60 * MINUTE
+    first, second, third = (schedule(server, name, due)['_id'] for name in ('First', 'Second', 'Third'))
+    page = visit(server.url)
+
+    # When three are cancelled, and one of them is kept after all
+    for name in ('First', 'Second', 'Third'):
+        page.click(f'role=button[name="Cancel {name}"]')
+        page.sees(f'{COMING}.cancelled:has-text("{name}")')
+    page.click('role=button[name=/Undo: keep First/]')
+    page.sees('role=button[name="Cancel First"]')
+    # Then nothing was changed yet
+    assert {ask(server, 'getEvent', _id=id)['state'] for id in (first, second, third)} == {'pending'}
+
+    # When the ten seconds are over
+    page.misses(row('Second'))
+    page.misses(row('Third'))
+    # Then those are cancelled that were not kept
+    states = [ask(server, 'getEvent', _id=id)['state'] for id in (first, second, third)]
+    assert states == ['pending', 'cancelled', 'cancelled']
+
+
+def test_a_decision_to_cancel_outlives_the_page(server: ClockedServer, visit: Visit) -> None:
+    due = server.next_minute() + 60 * MINUTE
+    left, crashed = (schedule(server, name, due)['_id'] for name in ('Left', 'Crashed'))
+    page = visit(server.url)
+
+    # When the page is left within the ten seconds
+    page.click('role=button[name="Cancel Left"]')
+    page.do('goto', 'about:blank')
+    # Then the event is cancelled at once
+    deadline = time.monotonic() + 5
+    while ask(server, 'getEvent', _id=left)['state'] != 'cancelled':
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    # When there is no way to tell the server as the page is left
+    page.do('goto', server.url)
+    page.click('role=button[name="Cancel Crashed"]')
+    server.kill()
+    page.do('goto', 'about:blank')
+    server.start()
+    assert ask(server, 'getEvent', _id=crashed)['state'] == 'pending'
+    # Then the next visit does
+    page.do('goto', server.url)
+    page.misses(row('Crashed'))
+    assert ask(server, 'getEvent', _id=crashed)['state'] == 'cancelled'
+
+
+def test_events_and_series_are_changed(server: ClockedServer, visit: Visit) -> None:
+    due = server.next_minute() + 60 * MINUTE
+    event = schedule(server, 'Lunch', due, payload={'room': 7})['_id']
+    series = schedule(server, 'Digest', due, repeat='FREQ=DAILY')['_id']
+    page = visit(server.url, **UTC)
+
+    page.click('role=button[name="Change Lunch"]')
+    assert page.focused == 'form-title'
+    fill(page, 'Late lunch', due + 30 * MINUTE)
+    page.fill('#channel', 'canteen')
+    page.click('#submit')
+    page.sees(row('Late lunch'))
+    changed = ask(server, 'getEvent', _id=event)
+    assert (changed['name'], changed['localTime'], changed['channel']) == ('Late lunch', wall(due + 30 * MINUTE), 'canteen')
+    assert changed['payload'] == {'room': 7}
+
+    page.click('#tab-series')
+    page.click('role=button[name="Change Digest"]')
+    page.do('selectOption', '#repeat', 'own')
+    page.fill('#rule', 'FREQ=WEEKLY;BYDAY=MO,TH')
+    page.click('#submit')
+    page.sees('#series .row:has-text("FREQ=WEEKLY;BYDAY=MO,TH")')
+    assert ask(server, 'getEvent', _id=series)['repeat'] == 'FREQ=WEEKLY;BYDAY=MO,TH'
+
+    # Leaving a change as it was changes nothing, and gives the focus back.
+    page.click('role=button[name="Change Digest"]')
+    page.fill('#eventName', 'Something else')
+    page.click('#leave')
+    assert page.text('#form-title') == 'New reminder'
+    assert page.focused == 'Change Digest'
+
+
+def test_errors_stand_at_the_fields_that_they_name(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    wrong = [
+        ('#eventName', '', 'Tea', '#eventName-error', "'eventName' is required"),
+        ('#timeZone', 'Mars/Olympus', 'UTC', '#timeZone-error', "timeZone='Mars/Olympus' is invalid"),
+        ('#date', '2020-01-01', '2030-01-01', '#time-error', 'should be in future'),
+        ('#channel', 'team web', '', '#channel-error', "channel='team web' is invalid"),
+    ]
+    page.fill('#eventName', 'Tea')
+    for field, bad, good, error, text in wrong:
+        page.fill(field, bad)
+        page.click('#submit')
+        page.sees(error)
+        assert text in page.text(error)
+        assert page.focused.lower() == field[1:].lower()
+        assert page.evaluate(f'document.querySelector("{field}").getAttribute("aria-invalid")') == 'true'
+        page.fill(field, good)
+        page.misses(error)
+    page.do('selectOption', '#repeat', 'own')
+    page.fill('#rule', 'FREQ=SECONDLY')
+    page.click('#submit')
+    page.sees('#repeat-error')
+    page.do('selectOption', '#repeat', 'FREQ=DAILY')
+    page.click('#submit')
+    page.sees('#done:has-text("Scheduled: Tea")')
+
+
+def test_a_time_that_clocks_skip_or_show_twice_is_told_before_and_after(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url, timezoneId='America/New_York')
+    page.fill('#eventName', 'Night shift')
+    page.fill('#timeZone', 'Europe/Berlin')
+    page.fill('#date', '2027-10-31')
+    page.fill('#time', '02:30')
+    page.sees('.preview .warning:has-text("show 02:30 twice")')
+    page.fill('#date', '2027-03-28')
+    page.sees('.preview .warning:has-text("the reminder comes at 03:30")')
+    assert [text.strip() for text in page.texts('.preview strong')] == ['Sat 27 Mar, 21:30', 'Sun 28 Mar, 03:30']
+    page.click('#submit')
+    page.sees('#done:has-text("does not exist in Europe/Berlin")')
+
+
+def test_zones_are_found_by_typing(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.sees('#connection[data-state=connected]')
+    page.click('#timeZone')
+    page.sees('#zones li:first-child:has-text("Europe/Berlin")')
+    page.sees('#zones li:has-text("more: type to find them")')
+    assert re.search(r'yours · 1[01]:\d\d now', page.text('#zones li:first-child'))
+    page.key('Control+a')
+    page.type('new yo')
+    page.sees('#zones li:first-child[aria-selected=true]:has-text("America/New York")')
+    page.key('Enter')
+    assert page.do('inputValue', '#timeZone') == 'America/New_York'
+    page.misses('#zones')
+    page.sees('#preview:has-text("in New York")')
+
+
+def test_lists_are_paged(server: ClockedServer, visit: Visit) -> None:
+    due = server.next_minute()
+    with Pipeline(server.url) as pipeline:
+        for number in range(45):
+            pipeline.schedule(f'Past {number:02}', due)
+            pipeline.schedule(f'Future {number:02}', due + 60 * MINUTE + number * MINUTE)
+        for number in range(25):
+            data = {'eventName': f'Series {number:02}', 'time': wall(due + 90 * MINUTE), 'timeZone': 'UTC'}
+            pipeline.ask({'command': 'scheduleEvent', 'data': data | {'repeat': 'FREQ=DAILY'}})
+        pipeline.read_answers()
+    hasten(server, due)
+    server.wait_until(due + 500)
+    page = visit(server.url, **UTC)
+
+    for panel, tab, counts in (
+        ('#upcoming', '#tab-upcoming', [20, 40, 60, 70]),
+        ('#series', '#tab-series', [20, 25]),
+        ('#history', '#tab-history', [20, 40, 45]),
+    ):
+        page.click(tab)
+        for count in counts:
+            page.sees(f'{panel} .row:nth-child({count})')
+            assert len(page.texts(f'{panel} .row')) == count
+            if count != counts[-1]:
+                page.click(f'{panel} .more')
+        page.misses(f'{panel} .more')
+        names = page.texts(f'{panel} .row strong')
+        assert len(set(names)) == counts[-1]
+    page.click('#day-before')
+    page.sees('#history .empty')
+    page.click('#day-after')
+    page.sees('#history .row:nth-child(20)')
+
+
+def test_it_fits_a_phone(server: ClockedServer, visit: Visit) -> None:
+    due = server.next_minute()
+    schedule(server, 'A name that is as long as names of meetings tend to be, and then some ' * 2, due + 60 * MINUTE)
+    schedule(server, 'Unbroken' * 20, due)
+    page = visit(server.url, **PHONE)
+    page.do('tap', '#date')
+    page.fill('#eventName', 'Pocket')
+    page.do('tap', 'text=10 min')
+    page.do('tap', '#submit')
+    page.sees(row('Pocket'))
+    hasten(server, due)
+    page.sees('#fired-list .live')
+    for tab in ('#tab-series', '#tab-history', '#tab-upcoming'):
+        page.do('tap', tab)
+        assert page.evaluate('document.documentElement.scrollWidth') == 375
+    small = page.evaluate('[...document.querySelectorAll("button")].filter((one) => one.offsetParent && one.offsetHeight < 24).length')
+    assert small == 0
+
+
+def test_the_keyboard_is_enough(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url, **UTC)
+    page.sees('#connection[data-state=connected]')
+    page.key('Tab')
+    assert page.focused == 'Skip to what is coming'
+
+    def tab_to(name: str) -> None:
+        for _ in range(40):
+            if page.focused == name:
+                return
+            page.key('Tab')
+        raise AssertionError(f'{name} is not reached')
+
+    # Schedules
+    tab_to('eventName')
+    page.type('By hand')
+    tab_to('timeZone')
+    page.type('honolulu')
+    page.sees('#zones [aria-selected=true]:has-text("Pacific/Honolulu")')
+    page.key('Enter')
+    page.key('Enter')
+    page.sees('#done:has-text("Scheduled: By hand")')
+    assert page.focused == 'eventName'
+
+    # Cancels, undoes, and changes
+    page.sees(row('By hand'))
+    tab_to('Cancel By hand')
+    page.key('Enter')
+    assert page.focused == 'Undo: keep By hand'
+    page.key('Enter')
+    assert page.focused == 'Cancel By hand'
+    page.key('Shift+Tab', 'Enter')
+    assert page.focused == 'form-title'
+    page.key('Tab')
+    page.key('Control+a')
+    page.type('By keys')
+    page.key('Enter')
+    page.sees(row('By keys'))
+
+    # Looks through the tabs
+    tab_to('tab-upcoming')
+    page.key('ArrowRight')
+    page.sees('#series')
+    page.key('End')
+    page.sees('#history')
+    page.key('ArrowRight')
+    page.sees('#upcoming')
+    assert page.focused == 'tab-upcoming'
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_nothing_serious_is_found_by_axe(server: ClockedServer, visit: Visit, scheme: str) -> None:
+    due = server.next_minute()
+    schedule(server, 'Now', due)
+    schedule(server, 'Later', due + 60 * MINUTE, repeat='FREQ=DAILY', channel='team/a')
+    schedule(server, 'Cancelled', due + 60 * MINUTE)
+    page = visit(server.url, colorScheme=scheme, reducedMotion='reduce')
+    page.click('role=button[name="Cancel Cancelled"]')
+    page.click('#submit')
+    page.sees('#eventName-error')
+    page.click('#timeZone')
+    page.sees('#zones')
+    hasten(server, due)
+    page.sees('#fired-list .live')
+    found = page.judge()
+    page.key('Escape')
+    for tab in ('#tab-series', '#tab-history'):
+        page.click(tab)
+        page.sees(f'{tab.replace("tab-", "")} .row')
+        found += page.judge()
+    page.click('#settings-open')
+    found += page.judge()
+    page.key('Escape')
+    server.kill()
+    page.sees('#notice')
+    found += page.judge()
+    assert found == [], json.dumps(found, indent=1)
+
+
+def test_a_token_is_asked_for_once(tmp_path: Path, visit: Visit) -> None:
+    with ClockedServer(tmp_path, '2027-01-15 09:59:50', AUTH_SECRET=tokens.SECRET, **SETTINGS) as server:
+        server.start()
+        page = visit(server.url)
+        page.sees('#token-dialog')
+        assert page.judge() == []
+        page.fill('#token', 'guessed')
+        page.key('Enter')
+        page.sees('#token-reason:has-text("token is not valid")')
+        good = tokens.token(server.now(), aud=None, iss=None)
+        page.fill('#token', good)
+        page.key('Enter')
+        page.sees('#connection[data-state=connected]')
+        page.misses('#token-dialog')
+        page.do('reload')
+        page.sees('#connection[data-state=connected]')
+        assert not page.do('isVisible', '#token-dialog')
+        assert page.evaluate('Object.values(localStorage).some((one) => one.includes("eyJ"))') is False
+        visit(server.url).sees('#token-dialog')
+
+
+def test_channels_are_listened_to(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.click('#settings-open')
+    page.fill('#channels', 'team/a, team/b')
+    page.key('Enter')
+    page.sees('#connection[data-state=connected]')
+    due = server.next_minute()
+    for channel in ('team/a', 'team/c'):
+        schedule(server, f'For {channel}', due, channel=channel)
+    hasten(server, due)
+    page.sees('#fired-list .row:has-text("For team/a")')
+    assert page.texts('#fired-list strong') == ['For team/a']
