@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import pytest
 from tests import clients, mongodb
 from tests.documents import Reader
 from tests.faults import ClockedServer
+from tests.page.browser import Browser
 from tests.server import ROOT, Server, free_port, missing, wall
 
 pytestmark = pytest.mark.long
@@ -76,6 +78,23 @@ def test_that_of_the_node_server_is(tmp_path: Path) -> None:
             reader.follow(read('howto/node.rst'))
 
 
+def test_that_of_a_page_is(server: ClockedServer) -> None:
+    with Reader(server, **{'8000': str(free_port())}) as reader, closing(Browser()) as browser:
+        reader.follow(read('howto/page.rst'))
+        page = browser.page(reader.placed('http://127.0.0.1:8000/mine.html'))
+        page.sees('text=connected')
+        reader.run("event-reminder schedule 'Tea'", '...Tea...')
+        server.set_clock(server.next_minute(margin=0) - 500)
+        page.sees('text=Tea')
+
+
+def test_that_of_the_admin_ui_is(server: ClockedServer, connect: clients.Clients) -> None:
+    with Reader(server) as reader:
+        reader.follow(read('howto/admin.rst'))
+        admin = connect(f'{server.url}/admin', 'js-4.8', auth={'username': 'admin', 'password': 'change me'})
+        admin.wait(lambda event: event.get('name') == 'server_stats')
+
+
 def test_that_of_proxies_is(server: ClockedServer, connect: clients.Clients) -> None:
     # Given nginx with the file of the guide before a server
     program, port = shutil.which('nginx') or missing('nginx'), free_port()
@@ -95,3 +114,18 @@ def test_that_of_proxies_is(server: ClockedServer, connect: clients.Clients) -> 
         finally:
             nginx.terminate()
             nginx.wait()
+
+
+@pytest.mark.parametrize(
+    'document',
+    [
+        '$ echo one\n    two',
+        '$ echo one; echo two\n    one',
+        '$ echo one',
+        f'$ echo {"1" * 24} {"2" * 24}\n    {"3" * 24} {"3" * 24}',
+        f'$ echo {"1" * 24}\n    {"3" * 24}\n    $ echo {"2" * 24}\n    {"3" * 24}',
+    ],
+)
+def test_what_is_not_as_it_is_shown_is_noticed(document: str, tmp_path: Path) -> None:
+    with Reader(Server(tmp_path)) as reader, pytest.raises(AssertionError, match='printed'):
+        reader.follow(f'.. code:: console\n\n    {document}\n')
