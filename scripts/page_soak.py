@@ -129,7 +129,9 @@ class PageSoak:
             self._server.start()
             self._server.wait_until_ready()
             for number in range(CLIENTS):
-                self._clients.append(PageClient(f'client {number}', f'http://127.0.0.1:{self._server.port}', self.ledger))
+                self._clients.append(
+                    PageClient(f'client {number}', f'http://127.0.0.1:{self._server.port}', self.ledger)
+                )
                 stack.callback(self._clients[-1].stop)
             self._wait(lambda: self.ledger.all_know_an_offset, 'the clients do not connect')
             self._stack = stack.pop_all()

@@ -100,9 +100,8 @@ class Page:
     @property
     def focused(self) -> str:
         """What the focused element is called."""
-        return str(
-            self.evaluate('document.activeElement.getAttribute("aria-label") || document.activeElement.id || document.activeElement.textContent.trim()')
-        )
+        names = "one.getAttribute('aria-label') || one.id || one.textContent.trim()"
+        return str(self.evaluate(f'(() => {{ const one = document.activeElement; return {names} }})()'))
 
     def judge(self) -> list[dict[str, Any]]:
         """What axe-core finds that is serious or critical."""

@@ -171,7 +171,11 @@ def test_events_and_series_are_changed(server: ClockedServer, visit: Visit) -> N
     page.click('#submit')
     page.sees(row('Late lunch'))
     changed = ask(server, 'getEvent', _id=event)
-    assert (changed['name'], changed['localTime'], changed['channel']) == ('Late lunch', wall(due + 30 * MINUTE), 'canteen')
+    assert (changed['name'], changed['localTime'], changed['channel']) == (
+        'Late lunch',
+        wall(due + 30 * MINUTE),
+        'canteen',
+    )
     assert changed['payload'] == {'room': 7}
 
     page.click('#tab-series')
@@ -296,7 +300,9 @@ def test_it_fits_a_phone(server: ClockedServer, visit: Visit) -> None:
     for tab in ('#tab-series', '#tab-history', '#tab-upcoming'):
         page.do('tap', tab)
         assert page.evaluate('document.documentElement.scrollWidth') == 375
-    small = page.evaluate('[...document.querySelectorAll("button")].filter((one) => one.offsetParent && one.offsetHeight < 24).length')
+    small = page.evaluate(
+        '[...document.querySelectorAll("button")].filter((one) => one.offsetParent && one.offsetHeight < 24).length'
+    )
     assert small == 0
 
 

@@ -68,6 +68,8 @@ cancellations.onchange = (problem) => {
 socket.on('cursor', (offset) => place.set(offset))
 socket.on('eventReminder', (reminder, { missed }) => {
   alerts.fire(reminder, missed)
+  // The server's clock was set forward.
+  if (Date.parse(reminder.time) > clock.now()) clock.ask()
   refreshSoon()
 })
 socket.on('replayed', ({ complete }) => {

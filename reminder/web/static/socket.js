@@ -269,7 +269,8 @@ export class Socket {
     if (name === 'replayed') this.#replaying = false
     if (typeof last === 'string') {
       this.#offset = last
-      this.#uncounted.clear()
+      // A cursor within a replay may still lie before what came last time.
+      if (!this.#replaying) this.#uncounted.clear()
     }
     if (name === 'eventReminder') {
       if (this.#uncounted.has(last._id)) return
