@@ -14,37 +14,22 @@ import re
 import time
 import traceback
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
-from types import TracebackType
+from contextvars import ContextVar
 from typing import Any
 
 _PLAIN = re.compile(r'[!#-<>-~]+', re.ASCII)
 _SHOWN_ID = 8
 """Characters of a session's id. All of it would let who reads the log speak for that client."""
 
-_about: ContextVar[tuple[str, str] | None] = ContextVar('about', default=None)
+CONNECTION: ContextVar[str | None] = ContextVar('connection', default=None)
+"""The id of the session that is worked for, whose greenlets set and reset it; they are used again for others."""
+REQUEST: ContextVar[str | None] = ContextVar('request', default=None)
+"""What the request that is answered is called."""
 
 
 def connection(sid: str) -> str:
     """What a connection is called in the log: how its session's id begins."""
     return sid[:_SHOWN_ID]
-
-
-class About:
-    """A block of code, all of whose lines are about a `connection` or a `request`. Greenlets do not share it."""
-
-    __slots__ = ('_subject', '_token')
-
-    def __init__(self, kind: str, id: str) -> None:
-        self._subject = (kind, id)
-        self._token: Token[tuple[str, str] | None] | None = None
-
-    def __enter__(self) -> None:
-        self._token = _about.set(self._subject)
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        assert self._token is not None
-        _about.reset(self._token)
 
 
 def log_to_stderr(level: str, form: str) -> None:
@@ -73,14 +58,15 @@ class _Lines(logging.Formatter):
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """All that a record says, by name and in order; a traceback is its `exception`."""
         values = dict(record.args) if isinstance(record.args, Mapping) else {}
-        subject = _about.get()
+        sid = CONNECTION.get()
         line = {
             'time': self.formatTime(record),
             'level': record.levelname.lower(),
             'logger': record.name,
             'event': values.pop('event', None),
             'message': record.getMessage(),
-            **({subject[0]: subject[1]} if subject else {}),
+            'connection': sid and connection(sid),
+            'request': REQUEST.get(),
             **values,
         }
         if record.exc_info:

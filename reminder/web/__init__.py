@@ -3,6 +3,7 @@
 What all answers have in common is decided here, and nothing else: no door knows of another.
 """
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from reminder.logs import About
+from reminder.logs import REQUEST
 
 Endpoint = Callable[..., Response]
 """Answers a request, which comes with what the rule found in the path. Raises HTTPException for what is refused."""
@@ -27,14 +28,16 @@ class Web:
         self._routes = Map([rule for door in doors for rule in door], merge_slashes=False)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answers what its doors have a route for. What is refused is answered in one line of text."""
+        """Answers what its doors have a route for. What is refused is answered like a failure."""
         id = _request_id(environ)
-        with About('request', id):
-            try:
-                endpoint, found = self._routes.bind_to_environ(environ).match()
-                response = endpoint(Request(environ), **found)
-            except HTTPException as refusal:
-                response = _refused(refusal)
+        token = REQUEST.set(id)
+        try:
+            endpoint, found = self._routes.bind_to_environ(environ).match()
+            response = endpoint(Request(environ), **found)
+        except HTTPException as refusal:
+            response = _refused(refusal)
+        finally:
+            REQUEST.reset(token)
         response.headers['X-Request-Id'] = id
         response.headers.setdefault('Cache-Control', 'no-store')
         response.headers['X-Content-Type-Options'] = 'nosniff'
@@ -49,7 +52,10 @@ def _request_id(environ: dict[str, Any]) -> str:
 
 
 def _refused(refusal: HTTPException) -> Response:
-    response = Response(f'{refusal.name.lower()}\n', refusal.code)
+    told = refusal.description != type(refusal).description  # the library's own are for people before a browser
+    error = refusal.description if told else refusal.name.lower()
+    body = json.dumps({'status': 'failure', 'error': error}, ensure_ascii=False) + '\n'
+    response = Response(body, refusal.code, content_type='application/json')
     for name, value in refusal.get_headers():
         if name != 'Content-Type':
             response.headers[name] = value

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 import reminder
-from reminder.logs import About, connection, log_to_stderr
+from reminder.logs import CONNECTION, REQUEST, log_to_stderr
 from tests.logs import parse
 
 SOURCES = Path(reminder.__file__).parent
@@ -120,19 +120,16 @@ def test_what_an_unexpected_error_quotes_is_told_at_debug_alone(
 
 
 @in_both_forms
-def test_all_lines_of_a_block_say_what_they_are_about(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str
-) -> None:
+def test_lines_say_what_they_are_about(logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str) -> None:
     log_to_stderr('INFO', form)
-    with About('connection', connection('abcdefghijkl')):
-        logger.info('first', {'event': 'first'})
-        with About('request', '7'):
-            logger.info('second')
-        logger.info('third')
-    logger.info('fourth')
-    subjects = [{name: line.get(name) for name in ('connection', 'request')} for line in read(form, capsys)]
-    here = {'connection': 'abcdefgh', 'request': None}
-    assert subjects == [here, {'connection': None, 'request': '7'}, here, {'connection': None, 'request': None}]
+    connection, request = CONNECTION.set('abcdefghijkl'), REQUEST.set('7')
+    logger.info('first', {'event': 'first'})
+    CONNECTION.reset(connection)
+    logger.info('second')
+    REQUEST.reset(request)
+    logger.info('third')
+    subjects = [(line.get('connection'), line.get('request')) for line in read(form, capsys)]
+    assert subjects == [('abcdefgh', '7'), (None, '7'), (None, None)]
 
 
 @in_both_forms
@@ -143,9 +140,10 @@ def test_greenlets_that_take_turns_keep_what_they_are_about(
 
     def work(name: str) -> None:
         for _ in range(2):  # as a greenlet that is used again
-            with About('connection', name):
-                gevent.sleep(0)
-                logger.info(name)
+            token = CONNECTION.set(name)
+            gevent.sleep(0)
+            logger.info(name)
+            CONNECTION.reset(token)
             logger.info('nothing')
 
     gevent.joinall([gevent.spawn(work, name) for name in 'abc'])
