@@ -58,7 +58,8 @@ def _run(chromium: str, pictures: Path | None, folder: Path) -> tuple[int, bool]
                 client.call('command', {'command': 'scheduleEvent', 'data': data})
         _next_minute(clock)
         _next_minute(clock)
-        command = ['node', Path(__file__).with_suffix('.mjs'), MODULES, url, pictures / 'page', chromium, PLACE]
+        script = Path(__file__).with_suffix('.mjs')
+        command = [str(part) for part in ('node', script, MODULES, url, pictures / 'page', chromium, PLACE)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as browser:
             assert browser.stdout is not None
             if browser.stdout.readline():  # the pages are open

@@ -28,7 +28,7 @@ export class Alerts {
     this.#clock = clock
     byId('fired-clear').addEventListener('click', () => {
       this.#fired = []
-      this.#draw()
+      this.draw()
       byId('main').focus()
     })
     this.#wireSound()
@@ -47,7 +47,7 @@ export class Alerts {
   #alert() {
     const batch = this.#batch
     this.#batch = []
-    this.#draw()
+    this.draw()
     if (!document.hasFocus()) {
       this.#unseen += batch.length
       document.title = `(${this.#unseen}) ${batch[batch.length - 1].name}`
@@ -56,8 +56,10 @@ export class Alerts {
     if (globalThis.Notification?.permission === 'granted' && !document.hasFocus()) notify(batch)
   }
 
-  #draw() {
+  /** Shows what it knows, as the time may be another one. */
+  draw() {
     byId('fired').hidden = this.#fired.length === 0
+    const year = new Date(this.#clock.now()).getUTCFullYear()
     show(byId('fired-list'), this.#fired, ({ _id }) => _id, (fired) =>
       make('li', { class: `row ${fired.missed ? 'missed' : 'live'}` },
         make('div', { class: 'what' },
@@ -68,9 +70,10 @@ export class Alerts {
         make('div', { class: 'acts' },
           make('button', { type: 'button', class: 'small', text: 'Done', 'aria-label': `Done: ${fired.name}`, click: () => {
             this.#fired = this.#fired.filter((other) => other._id !== fired._id)
-            this.#draw()
+            this.draw()
             if (this.#fired.length === 0) byId('main').focus()
-          } }))))
+          } }))),
+      (fired) => JSON.stringify([fired, year]))
   }
 
   #see() {

@@ -56,7 +56,10 @@ setInterval(() => {
   byId('server-time').textContent = wall(clock.now(), OWN).slice(11)
 }, 1000)
 
-clock.onset = () => form.propose()
+clock.onset = () => {
+  form.propose()
+  alerts.draw()
+}
 cancellations.onchange = (problem) => {
   if (problem) complain(/** @type {HTMLElement} */ (document.querySelector('#upcoming .error')), problem)
   else refreshSoon()
