@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from time import perf_counter
 
 from reminder.commands import INTERNAL, UNAVAILABLE, Envelope, Runs
@@ -13,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)
 """Upper bounds of the histograms' buckets."""
+DOORS = ('socket.io', 'http')
 UNKNOWN = 'unknown'
 """Stands for whatever name no command has: what clients make up does not become a label."""
 SUCCESS, FAILURE = 'success', 'failure'
@@ -26,8 +28,10 @@ class CommandFigures:
     def __init__(self, names: Iterable[str]) -> None:
         self.durations = {name: Histogram(SECONDS) for name in (*sorted(names), UNKNOWN)}
         """Seconds that commands took, by name."""
-        self.outcomes: Counter[tuple[str, str, str]] = Counter()
-        """How many commands ended how, by door, name and outcome."""
+        outcomes = (SUCCESS, FAILURE, *OUTCOMES.values())
+        self.outcomes = Counter(dict.fromkeys(product(DOORS, self.durations, outcomes), 0))
+        """How many commands ended how, by door, name and outcome. What has not happened yet is 0: of what is not there
+        Prometheus does not notice the first."""
 
 
 class ObservedCommands:

@@ -6,15 +6,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from reminder.commands import INTERNAL, UNAVAILABLE
-from reminder.errors import Changed, StoreUnavailable
+from reminder.commands import Failure
+from reminder.errors import Changed, InvalidInput, StoreUnavailable
 from reminder.metrics.commands import CommandFigures, ObservedCommands
 from reminder.metrics.store import VERBS, StoreFigures, observed
 from reminder.models.store import Store
 from reminder.services.histogram import Histogram
 from reminder.services.identity import EVERYBODY
-
-Outcome = tuple[str, str, str]
 
 
 @pytest.mark.parametrize(('value', 'bucket'), [(0, 0), (1, 0), (1.5, 1), (10, 1), (11, 2)])
@@ -29,7 +27,7 @@ class TestCommands:
     def run(self, message: object, answer: dict[str, Any]) -> tuple[CommandFigures, Mock]:
         figures, commands = CommandFigures(['getStatus']), Mock()
         commands.run.return_value = answer
-        assert ObservedCommands(commands, figures, 'a door').run(message, EVERYBODY) is answer
+        assert ObservedCommands(commands, figures, 'http').run(message, EVERYBODY) is answer
         return figures, commands
 
     def test_it_passes_on_what_it_is_asked(self) -> None:
@@ -40,23 +38,28 @@ class TestCommands:
     @pytest.mark.parametrize(
         ('answer', 'outcome'),
         [
-            ({'status': 'success', 'response': {'error': INTERNAL}}, 'success'),
-            ({'status': 'failure', 'error': "'time' is required"}, 'failure'),
-            ({'status': 'failure', 'error': UNAVAILABLE}, 'unavailable'),
-            ({'status': 'failure', 'error': INTERNAL}, 'error'),
+            ({'status': 'success', 'response': {'error': 'none'}}, 'success'),
+            (Failure("'time' is required", InvalidInput), 'failure'),
+            (Failure('try again later', StoreUnavailable), 'unavailable'),
+            (Failure('internal error', Exception), 'error'),
         ],
     )
     def test_a_command_counts_by_its_outcome(self, answer: dict[str, Any], outcome: str) -> None:
         figures, _ = self.run({'command': 'getStatus'}, answer)
-        assert figures.outcomes == {('a door', 'getStatus', outcome): 1}
+        assert +figures.outcomes == {('http', 'getStatus', outcome): 1}
         assert figures.durations['getStatus'].count == 1
+
+    def test_what_has_not_happened_yet_is_there(self) -> None:
+        outcomes = CommandFigures(['getStatus']).outcomes
+        assert len(outcomes) == 2 * 2 * 4
+        assert outcomes['socket.io', 'getStatus', 'error'] == 0
 
     @pytest.mark.parametrize(
         'message', [None, 'x', [], {}, {'command': 'made up'}, {'command': ['getStatus']}, {'command': None}]
     )
     def test_what_clients_make_up_is_no_label(self, message: object) -> None:
-        figures, _ = self.run(message, {'status': 'failure', 'error': 'no such command'})
-        assert figures.outcomes == {('a door', 'unknown', 'failure'): 1}
+        figures, _ = self.run(message, Failure('no such command', InvalidInput))
+        assert +figures.outcomes == {('http', 'unknown', 'failure'): 1}
         assert figures.durations.keys() == {'getStatus', 'unknown'}
 
 
