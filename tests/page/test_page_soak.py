@@ -19,7 +19,7 @@ def soak(*arguments: str) -> 'subprocess.CompletedProcess[str]':
 
 def test_a_short_round_gives_each_reminder_once_in_order() -> None:
     install(FOLDER)
-    done = soak('--minutes', '0.25', '--seed', '1')
+    done = soak('--minutes', '0.15', '--seed', '1')
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'All is well.' in done.stdout
     assert ' restarts; ' in done.stdout

@@ -71,7 +71,6 @@ export class Alerts {
           make('button', { type: 'button', class: 'small', text: 'Done', 'aria-label': `Done: ${fired.name}`, click: () => {
             this.#fired = this.#fired.filter((other) => other._id !== fired._id)
             this.draw()
-            if (this.#fired.length === 0) byId('main').focus()
           } }))),
       (fired) => JSON.stringify([fired, year]))
   }

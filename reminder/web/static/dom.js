@@ -27,7 +27,8 @@ export function make(tag, { text, ...properties } = {}, ...children) {
 }
 
 /**
- * Makes a list show `items`, in order. Rows whose item has not changed stay as they are, with the focus in them.
+ * Makes a list show `items`, in order. Rows whose item has not changed stay as they are, with the focus in them;
+ * from one that goes or is made anew the focus moves to what is there then.
  * @template T
  * @param {HTMLElement} list
  * @param {T[]} items
@@ -36,6 +37,7 @@ export function make(tag, { text, ...properties } = {}, ...children) {
  * @param {(item: T) => string} [version] tells whether a row has to be made anew
  */
 export function show(list, items, key, row, version = JSON.stringify) {
+  const focused = [...list.children].findIndex((one) => one.contains(document.activeElement))
   const rows = new Map([...list.children].map((one) => [/** @type {HTMLElement} */ (one).dataset.key, one]))
   items.forEach((item, number) => {
     let one = /** @type {HTMLElement | undefined} */ (rows.get(key(item)))
@@ -50,6 +52,12 @@ export function show(list, items, key, row, version = JSON.stringify) {
     if (list.children[number] !== one) list.insertBefore(one, list.children[number] ?? null)
   })
   for (const gone of rows.values()) gone.remove()
+  if (focused >= 0 && !list.contains(document.activeElement)) {
+    // Who moves by keyboard goes on from there, not from the top of the page.
+    const near = list.children[Math.min(focused, list.children.length - 1)]?.querySelector('button')
+    const next = near ?? list.querySelector('button') ?? byId('main')
+    next.focus()
+  }
 }
 
 /**

@@ -66,7 +66,7 @@ export class Form {
     // What is no series cannot become one, nor the other way round.
     byId('repeat').closest('.field').hidden = item.repeat === undefined
     byId('repeat').options[0].disabled = true
-    this.#dress(item.repeat === undefined ? 'Change reminder' : 'Change all of these', 'Save', false)
+    this.#dress(item.repeat !== undefined ? 'Change the series' : item.series !== undefined ? 'Change this one of a series' : 'Change reminder', 'Save', false)
     byId('form-title').focus()
     byId('form-title').scrollIntoView({ block: 'nearest' })
   }
