@@ -29,16 +29,17 @@ from reminder.services.backlog import Backlog
 from reminder.services.delivery import Delivery
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
+from reminder.services.rates import Rates
 from reminder.services.series import Occurrences
 from reminder.services.tokens import Tokens
 from reminder.specification import asyncapi
-from reminder.web import Web, feed, page, probes, stream
+from reminder.web import Web, api, feed, page, probes, stream
 from reminder.web import metrics as scrapes
 from reminder.websocket import admin, counts
 from reminder.websocket.broadcast import CatchUp, SocketIOWire
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
-from reminder.websocket.session import MAX_OUTBOX
+from reminder.websocket.session import BURST, MAX_MESSAGE, MAX_OUTBOX
 from reminder.websocket.streams import Streams
 from reminder.websocket.turns import give_turn
 from reminder.websocket.workers import MAX_RUNNING
@@ -116,12 +117,16 @@ class Application:
                 pause=give_turn,
             )
         )
+        tokens = Tokens(config)
+        api_commands = ObservedCommands(commands, figures, 'http')
+        rates = Rates(config.command_rate_limit, BURST)
         web = Web(
             page.routes(),
+            api.routes(api.Api(api_commands, tokens, engine, rates, MAX_MESSAGE, self._clock.now), engine.origins),
             probes.routes(self.health, asyncapi.document()),
-            scrapes.routes(metrics.expose, Tokens(config), self._clock.now),
-            stream.routes(self._log, Tokens(config), self._streams, self._server.eio.origins, self._clock.now),
-            feed.routes(feed.Feed(self._store, give_turn, gevent.sleep), Tokens(config), self._clock.now),
+            scrapes.routes(metrics.expose, tokens, self._clock.now),
+            stream.routes(self._log, tokens, self._streams, self._server.eio.origins, self._clock.now),
+            feed.routes(feed.Feed(self._store, give_turn, gevent.sleep), tokens, self._clock.now),
         )
         self._http = Server(
             self._server.eio,

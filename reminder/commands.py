@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable, shown
+from reminder.errors import Changed, InvalidInput, MinuteClosed, NotAllowed, NotAuthenticated, StoreUnavailable, shown
 from reminder.models.event import MINUTE, Event, Place, Series, iso
 from reminder.models.store import Store
 from reminder.services import events, timezones
@@ -40,6 +40,16 @@ _FOREVER = 2**53
 
 Envelope = dict[str, Any]
 """An answer as clients get it: `status`, and `response` (maybe `warning`) or `error`. Can be sent as JSON."""
+
+
+class Failure(Envelope):
+    """The envelope of what was not done. `kind` is the error that was the reason, for doors that tell it otherwise."""
+
+    def __init__(self, error: str, kind: type[Exception]) -> None:
+        super().__init__(status='failure', error=error)
+        self.kind = kind
+
+
 Command = Callable[[Fields, Identity], Envelope]
 
 
@@ -110,25 +120,16 @@ class Commands:
         """
         fields = message if isinstance(message, dict) else {}
         name = fields.get('command')
-        if name in (None, ''):
-            return _failure("Invalid message passed: an object with a 'command' is required")
-        entry = self._table.get(name) if isinstance(name, str) else None
-        if entry is None:
-            return _failure('un-recognized command')
-        scopes, command = entry
-        if identity.has_expired(self._now()):
-            return _failure('token has expired')
-        if not scopes & identity.scopes:
-            return _failure(f"scope '{' or '.join(sorted(scopes))}' is required")
         try:
+            command = self._find_command(name, identity)
             return command(Fields(fields.get('data')), identity)
         except InvalidInput as failure:
-            return _failure(str(failure))
-        except Changed:
-            return _failure('somebody else is changing the same; please try again')
+            return Failure(str(failure), type(failure))
+        except Changed as failure:
+            return Failure('somebody else is changing the same; please try again', type(failure))
         except StoreUnavailable as failure:
             logger.debug('%(command)s: %(error)s', {'event': 'database_error', 'command': name, 'error': str(failure)})
-            return _failure(UNAVAILABLE)
+            return Failure(UNAVAILABLE, StoreUnavailable)
         except Exception as error:
             # An error's text may hold what the client sent, which is nobody else's business.
             kind, trace = type(error).__name__, ''.join(traceback.format_tb(error.__traceback__))
@@ -142,7 +143,21 @@ class Commands:
                 },
             )
             logger.debug('%(command)s failed', {'event': 'command_failed', 'command': name}, exc_info=True)
-            return _failure(INTERNAL)
+            return Failure(INTERNAL, Exception)
+
+    def _find_command(self, name: object, identity: Identity) -> Command:
+        """The command of that name, if `identity` may give it. Raises InvalidInput."""
+        if name in (None, ''):
+            raise InvalidInput("Invalid message passed: an object with a 'command' is required")
+        entry = self._table.get(name) if isinstance(name, str) else None
+        if entry is None:
+            raise InvalidInput('un-recognized command')
+        scopes, command = entry
+        if identity.has_expired(self._now()):
+            raise NotAuthenticated('token has expired')
+        if not scopes & identity.scopes:
+            raise NotAllowed(f"scope '{' or '.join(sorted(scopes))}' is required")
+        return command
 
     # -- scheduling -------------------------------------------------------------------------------------------------
 
@@ -271,7 +286,7 @@ class Commands:
         """The event or series of that id, if that identity may change it. Raises InvalidInput."""
         found = self._find(id, identity)
         if MANAGE not in identity.scopes and not _owns(identity, found):
-            raise InvalidInput(f"scope '{MANAGE}' is required to change what others have scheduled")
+            raise NotAllowed(f"scope '{MANAGE}' is required to change what others have scheduled")
         return found
 
     def _may_know(self, found: Event | Series, identity: Identity) -> bool:
@@ -279,7 +294,7 @@ class Commands:
 
     def _check_channel(self, channel: str | None, identity: Identity) -> None:
         if not identity.may_see(channel):
-            raise InvalidInput(f"channel='{channel}' is not allowed by your token")
+            raise NotAllowed(f"channel='{channel}' is not allowed by your token")
 
     def _view_of_series(self, series: Series) -> View:
         with self._rules.pass_through():  # its rule tells what comes next
@@ -377,7 +392,3 @@ def _success(response: object, warning: str | None = None) -> Envelope:
     if warning is not None:
         envelope['warning'] = warning
     return envelope
-
-
-def _failure(error: str) -> Envelope:
-    return {'status': 'failure', 'error': error}

@@ -20,6 +20,18 @@ class InvalidInput(ReminderError):
     """A client asked for something that cannot be done. The text names the field and is sent to that client."""
 
 
+class NotAuthenticated(InvalidInput):
+    """Nobody knows who asks: their token is missing, wrong, or has expired."""
+
+
+class NotAllowed(InvalidInput):
+    """Who asks may not: their token lacks a scope, or a channel."""
+
+
+class Busy(InvalidInput):
+    """Too many ask for the same. Trying again later helps."""
+
+
 class MinuteClosed(ReminderError):
     """An event came too late for its minute: the log's past never changes. The store kept nothing of it."""
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from itertools import product
 from time import perf_counter
 
-from reminder.commands import INTERNAL, UNAVAILABLE, Envelope, Runs
+from reminder.commands import Envelope, Failure, Runs
+from reminder.errors import StoreUnavailable
 from reminder.services.histogram import Histogram
 from reminder.services.identity import Identity
 
@@ -18,7 +19,7 @@ DOORS = ('socket.io', 'http')
 UNKNOWN = 'unknown'
 """Stands for whatever name no command has: what clients make up does not become a label."""
 SUCCESS, FAILURE = 'success', 'failure'
-OUTCOMES = {UNAVAILABLE: 'unavailable', INTERNAL: 'error'}
+OUTCOMES: dict[type[Exception], str] = {StoreUnavailable: 'unavailable', Exception: 'error'}
 """Failures that have other reasons than what was asked for."""
 
 
@@ -50,8 +51,7 @@ class ObservedCommands:
         name = message.get('command') if isinstance(message, dict) else None
         if not isinstance(name, str) or name not in self._figures.durations:
             name = UNKNOWN
-        error = envelope.get('error')
-        outcome = SUCCESS if error is None else OUTCOMES.get(error, FAILURE)
+        outcome = OUTCOMES.get(envelope.kind, FAILURE) if isinstance(envelope, Failure) else SUCCESS
         self._figures.durations[name].record(seconds)
         self._figures.outcomes[self._door, name, outcome] += 1
         if logger.isEnabledFor(logging.DEBUG):
@@ -64,7 +64,7 @@ class ObservedCommands:
                     'duration_ms': round(seconds * 1000, 1),
                     'door': self._door,
                     'subject': identity.subject,
-                    'error': error,
+                    'error': envelope.get('error'),
                 },
             )
         return envelope

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Semaphore
 
-from reminder.errors import InvalidInput
+from reminder.errors import Busy
 
 
 class Gate:
@@ -30,10 +30,10 @@ class Gate:
 
     @contextmanager
     def pass_through(self) -> Iterator[None]:
-        """Waits until it is one's turn. Raises InvalidInput where too many wait already."""
+        """Waits until it is one's turn. Raises Busy where too many wait already."""
         if self._there >= self._most:
             self.refused += 1
-            raise InvalidInput('too many ask for the same just now; please try again later')
+            raise Busy('too many ask for the same just now; please try again later')
         self._there += 1
         try:
             with self._places:

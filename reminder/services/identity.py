@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reminder.errors import InvalidInput
+from reminder.errors import NotAllowed
 
 LISTEN = 'listen'
 SCHEDULE = 'schedule'
@@ -27,10 +27,10 @@ class Identity:
         return channel is None or self.channels is None or channel in self.channels
 
     def allow(self, channels: frozenset[str]) -> frozenset[str]:
-        """These channels, all of which they may know of. Raises InvalidInput otherwise."""
+        """These channels, all of which they may know of. Raises NotAllowed otherwise."""
         for channel in sorted(channels):
             if not self.may_see(channel):
-                raise InvalidInput(f"channel='{channel}' is not among the channels of your token")
+                raise NotAllowed(f"channel='{channel}' is not among the channels of your token")
         return channels
 
     def has_expired(self, now: int) -> bool:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from reminder.config import Config
-from reminder.errors import ConfigError, InvalidInput
+from reminder.errors import ConfigError, InvalidInput, NotAuthenticated
 from reminder.services.channels import is_channel
 from reminder.services.identity import EVERYBODY, SCOPES, Identity
 
@@ -45,14 +45,14 @@ class Tokens:
     def identify(self, token: object, now: int) -> Identity:
         """Who has that token (any JSON value); everybody on a server that asks for none.
 
-        Raises InvalidInput. Only those whose signature is genuine are told more than that a token is not valid.
+        Raises NotAuthenticated. Only those whose signature is genuine are told more than that a token is not valid.
         """
         if self._key is None:
             return EVERYBODY
         if token is None or token == '':
-            raise InvalidInput('token is missing')
+            raise NotAuthenticated('token is missing')
         if not isinstance(token, str) or not token.isascii() or len(token) > MAX_TOKEN:
-            raise InvalidInput(_INVALID)
+            raise NotAuthenticated(_INVALID)
         return _identity(self._verify(token), now)
 
     def _verify(self, token: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Tokens:
             # Its text may hold parts of the token.
             logger.debug('a token is refused: %(error)s', {'event': 'token_refused', 'error': type(error).__name__})
             reason = _INVALID
-        raise InvalidInput(reason)
+        raise NotAuthenticated(reason)
 
 
 def make_token(config: Config, identity: Identity, now: int, private_key: bytes | None = None) -> str:
@@ -163,37 +163,37 @@ def _algorithms(key: object) -> list[str]:
 
 
 def _identity(claims: dict[str, Any], now: int) -> Identity:
-    """Who the claims are about. Raises InvalidInput where they do not hold now, or allow nothing."""
+    """Who the claims are about. Raises NotAuthenticated where they do not hold now, or allow nothing."""
     expires = _instant(claims, 'exp')
     if expires is None:
-        raise InvalidInput("token has no 'exp'")
+        raise NotAuthenticated("token has no 'exp'")
     if expires <= now:
-        raise InvalidInput('token has expired')
+        raise NotAuthenticated('token has expired')
     if any((_instant(claims, name) or 0) > now + LEEWAY for name in ('nbf', 'iat')):
-        raise InvalidInput('token is not valid yet')
+        raise NotAuthenticated('token is not valid yet')
     scopes = SCOPES & (_words(claims.get('scope')) or frozenset())
     if not scopes:
-        raise InvalidInput(f"token has none of the scopes {', '.join(sorted(SCOPES))} in its 'scope'")
+        raise NotAuthenticated(f"token has none of the scopes {', '.join(sorted(SCOPES))} in its 'scope'")
     return Identity(scopes, claims.get('sub'), expires, _channels(claims))
 
 
 def _instant(claims: dict[str, Any], name: str) -> int | None:
-    """A NumericDate (RFC 7519 section 2) in ms; None where there is none. Raises InvalidInput for what is no such."""
+    """A NumericDate (RFC 7519 section 2) in ms; None where there is none. Raises NotAuthenticated for other things."""
     value = claims.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**40:
-        raise InvalidInput(f"token's '{name}' has to be a number of seconds since 1970")
+        raise NotAuthenticated(f"token's '{name}' has to be a number of seconds since 1970")
     return int(value * 1000)
 
 
 def _channels(claims: dict[str, Any]) -> frozenset[str] | None:
-    """The channels that a token names; None where it says nothing of them, which allows any. Raises InvalidInput."""
+    """The channels that a token names; None, which allows any, where it names none. Raises NotAuthenticated."""
     if 'channels' not in claims:
         return None
     channels = _words(claims['channels'])
     if channels is None or not all(map(is_channel, channels)):
-        raise InvalidInput("token's 'channels' has to be a list of names of channels")
+        raise NotAuthenticated("token's 'channels' has to be a list of names of channels")
     return channels
 
 

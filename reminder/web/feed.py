@@ -16,16 +16,17 @@ from typing import NamedTuple
 
 from icalendar import vText
 from werkzeug import Request, Response
+from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.routing import Rule
 
 from reminder.calendar import writer
 from reminder.calendar.source import Source
-from reminder.errors import InvalidInput, StoreUnavailable
+from reminder.errors import Busy, StoreUnavailable
 from reminder.models.store import Channels, Store
-from reminder.services.channels import channels as parse_channels
 from reminder.services.gate import Gate
 from reminder.services.identity import LISTEN
 from reminder.services.tokens import Tokens
+from reminder.web.authorization import allowed_channels, authorized, bearer
 
 PATH = '/calendar.ics'
 ENTRIES, SERIES, LOOKED_AT, TEXT = 10_000, 1_000, 100_000, 4 * 1024 * 1024
@@ -60,7 +61,7 @@ class Feed:
         self._made: OrderedDict[Channels, _Made] = OrderedDict()
 
     def calendar(self, channels: Channels) -> bytes:
-        """What is pending in these channels. Raises InvalidInput where too many wait, and StoreUnavailable."""
+        """What is pending in these channels. Raises Busy where too many wait, and StoreUnavailable."""
         return self._kept(channels) or self._make_in_turn(channels)
 
     def _kept(self, channels: Channels) -> bytes | None:
@@ -103,20 +104,12 @@ def routes(feed: Feed, tokens: Tokens, now: Callable[[], int]) -> list[Rule]:
     """The route of the feed. `now` gives the instant (ms, UTC)."""
 
     def calendar(request: Request) -> Response:
-        try:
-            identity = tokens.identify(_token(request), now())
-        except InvalidInput as error:
-            return _failure(401, error, {'WWW-Authenticate': 'Bearer'})
-        if LISTEN not in identity.scopes:
-            return _failure(403, f"token has not the scope '{LISTEN}'")
-        try:
-            wanted = identity.allow(_channels(request))
-        except InvalidInput as error:
-            return _failure(400, error)
+        identity = authorized(tokens, bearer(request) or request.args.get('token'), now(), LISTEN)
+        wanted = allowed_channels(request, 'channel', identity)
         try:
             body = feed.calendar(wanted or identity.channels)
-        except (InvalidInput, StoreUnavailable) as error:
-            return _failure(503, error, {'Retry-After': str(LATER)})
+        except (Busy, StoreUnavailable) as error:
+            raise ServiceUnavailable(str(error), retry_after=LATER) from error
         response = Response(body, content_type='text/calendar; charset=utf-8')
         response.headers['Content-Disposition'] = 'inline; filename="reminders.ics"'
         response.cache_control.private = True
@@ -125,19 +118,6 @@ def routes(feed: Feed, tokens: Tokens, now: Callable[[], int]) -> list[Rule]:
         return response.make_conditional(request)
 
     return [Rule(PATH, methods=['GET'], endpoint=calendar)]
-
-
-def _token(request: Request) -> str | None:
-    given = request.authorization
-    if given is not None and given.type == 'bearer':
-        return given.token
-    return request.args.get('token')
-
-
-def _channels(request: Request) -> frozenset[str]:
-    """Raises InvalidInput."""
-    names = ','.join(request.args.getlist('channel'))
-    return parse_channels(names.split(',') if names else None)
 
 
 def _properties(channels: Channels, entries: int, is_whole: bool) -> dict[str, vText]:
@@ -154,7 +134,3 @@ def _properties(channels: Channels, entries: int, is_whole: bool) -> dict[str, v
         cut = vText(f'There is more: these are the series and what comes next, {entries} entries.')
         properties |= {'DESCRIPTION': cut, 'X-WR-CALDESC': cut}
     return properties
-
-
-def _failure(status: int, error: object, headers: dict[str, str] | None = None) -> Response:
-    return Response(f'{error}\n', status, headers)

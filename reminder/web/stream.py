@@ -15,21 +15,21 @@ refused to everybody. A token that expires ends the stream: an `EventSource` com
 page has to make a new one.
 """
 
-import json
 import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from werkzeug import Request, Response
+from werkzeug.exceptions import BadRequest, ServiceUnavailable
 from werkzeug.routing import Rule
 
 from reminder.errors import InvalidInput, StoreUnavailable
-from reminder.services.channels import channels as parse_channels
 from reminder.services.identity import LISTEN
 from reminder.services.log import Log, Start
 from reminder.services.offsets import Since, parse_offset, parse_since
 from reminder.services.origins import Origins
 from reminder.services.tokens import Tokens
+from reminder.web.authorization import allowed_channels, authorized, bearer
 from reminder.web.crossing import crossing
 
 PATH = '/api/reminders/stream'
@@ -57,17 +57,12 @@ def routes(log: Log, tokens: Tokens, streams: Streams, origins: Origins, now: Ca
     """The route of the stream. `now` gives the instant (ms, UTC)."""
 
     def stream(request: Request) -> Response:
+        identity = authorized(tokens, bearer(request), now(), LISTEN)
+        channels = allowed_channels(request, 'channels', identity)
         try:
-            identity = tokens.identify(_token(request), now())
-        except InvalidInput as error:
-            return _failure(401, str(error), {'WWW-Authenticate': 'Bearer'})
-        if LISTEN not in identity.scopes:
-            return _failure(403, f"token has not the scope '{LISTEN}'")
-        try:
-            channels = identity.allow(_channels(request))
             since = _since(request)
         except InvalidInput as error:
-            return _failure(400, str(error))
+            raise BadRequest(str(error)) from error
         if not streams.has_room(request.environ):
             return _not_now(request, 'server is full, or stops')
         if log.record is None:
@@ -83,17 +78,6 @@ def routes(log: Log, tokens: Tokens, streams: Streams, origins: Origins, now: Ca
     return [Rule(PATH, methods=['GET', 'OPTIONS'], endpoint=crossing(stream, origins, 'GET'))]
 
 
-def _token(request: Request) -> str | None:
-    given = request.authorization
-    return given.token if given is not None and given.type == 'bearer' else None
-
-
-def _channels(request: Request) -> frozenset[str]:
-    """Raises InvalidInput."""
-    names = ','.join(request.args.getlist('channels'))
-    return parse_channels(names.split(',') if names else None)
-
-
 def _since(request: Request) -> Since | None:
     """Where the client left off; None where it knows no place. A malformed Last-Event-ID, which nobody wrote by hand,
     counts as none. Raises InvalidInput for a malformed `since`."""
@@ -104,13 +88,8 @@ def _since(request: Request) -> Since | None:
 def _not_now(request: Request, why: str) -> Response:
     if EVENT_STREAM in request.accept_mimetypes.values():
         return Response(_come_back(LATER), 200, HEADERS, content_type=EVENT_STREAM)
-    return _failure(503, why, {'Retry-After': str(LATER // 1000)})
+    raise ServiceUnavailable(why, retry_after=LATER // 1000)
 
 
 def _come_back(after: int) -> bytes:
     return b'retry: %d\n\n' % random.randrange(after, 3 * after)
-
-
-def _failure(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
-    envelope = json.dumps({'status': 'failure', 'error': error}) + '\n'
-    return Response(envelope, status, headers, content_type='application/json; charset=utf-8')

@@ -43,26 +43,26 @@ class Shares:
 
     def has_room(self, address: str) -> bool:
         """Whether `address` may have one more."""
-        return self.taken < self.total and self._taken[_site(address)] < self._share
+        return self.taken < self.total and self._taken[site(address)] < self._share
 
     def take(self, address: str) -> None:
         """Counts one more for `address`."""
         self.taken += 1
-        site = _site(address)
-        if site:
-            self._taken[site] += 1
+        counted = site(address)
+        if counted:
+            self._taken[counted] += 1
 
     def give_back(self, address: str) -> None:
         """Counts one less for `address`."""
         self.taken -= 1
-        site = _site(address)
-        if site:
-            self._taken[site] -= 1
-            if not self._taken[site]:
-                del self._taken[site]
+        counted = site(address)
+        if counted:
+            self._taken[counted] -= 1
+            if not self._taken[counted]:
+                del self._taken[counted]
 
 
-def _site(address: str) -> str:
+def site(address: str) -> str:
     """What `address`, maybe with a port, is counted under; '' where that is this machine, which has no share."""
     return _known_site(address) if len(address) <= LONGEST else UNKNOWN
 
@@ -80,7 +80,7 @@ def _known_site(address: str) -> str:
         return UNKNOWN if address else ''
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped is not None:
-            return _site(str(parsed.ipv4_mapped))
+            return site(str(parsed.ipv4_mapped))
         if not parsed.is_loopback:
             return str(ipaddress.IPv6Address(int(parsed) >> IPV6_SITE << IPV6_SITE))
     return '' if parsed.is_loopback else str(parsed)

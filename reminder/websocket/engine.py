@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import engineio
@@ -21,7 +21,7 @@ from gevent.lock import BoundedSemaphore
 
 from reminder.logs import CONNECTION
 from reminder.services.origins import Origins
-from reminder.websocket.addresses import Shares, client_address
+from reminder.websocket.addresses import Shares, client_address, site
 from reminder.websocket.counts import Counts
 from reminder.websocket.deadlines import Deadlines
 from reminder.websocket.session import MAX_MESSAGE, MAX_POST, Probe, Refused, Session
@@ -30,6 +30,7 @@ from reminder.websocket.workers import Workers
 logger = logging.getLogger(__name__)
 
 Reply = tuple[str, bytes]
+Result = TypeVar('Result')
 
 LARGE_POSTS = 8
 """POSTs larger than one message that are taken at a time, as each of them is held in memory until it is handled."""
@@ -126,7 +127,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         if upgrade != (transport == 'websocket'):
             return _error('request')
         if sid is None:
-            has_room = self.shares.has_room(client_address(environ, self.trusted_proxies))
+            has_room = self.shares.has_room(self.address(environ))
             return None if has_room and not self.stopping else FULL
         session = self.sockets.get(sid)
         if session is None:
@@ -164,7 +165,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
             return session.post(partial(_read, environ['wsgi.input'], int(length)))
 
     def _create(self, environ: dict[str, Any]) -> Session:
-        session = Session(self, self.generate_id(), client_address(environ, self.trusted_proxies))
+        session = Session(self, self.generate_id(), self.address(environ))
         self.sockets[session.sid] = session
         self.shares.take(session.address)
         # Kept for as long as the connection: only what is asked for later, as a whole environ weighs 10 KiB.
@@ -183,6 +184,20 @@ class Engine(engineio.Server):  # type: ignore[misc]
             'maxPayload': MAX_POST,
         }
         return b'0' + _encode(handshake).encode()
+
+    # -- what all doors share --------------------------------------------------------------------------------------
+
+    def address(self, environ: Mapping[str, str]) -> str:
+        """The address of a request's client."""
+        return client_address(environ, self.trusted_proxies)
+
+    def site(self, environ: Mapping[str, str]) -> str:
+        """What a request's client is counted under; '' for this machine's own."""
+        return site(self.address(environ))
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Calls a function when it is its turn among the commands of all."""
+        return self.workers.call(function, time.monotonic())
 
     # -- sessions -----------------------------------------------------------------------------------------------
 

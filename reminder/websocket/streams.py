@@ -10,7 +10,6 @@ from typing import Any
 
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.log import Start
-from reminder.websocket.addresses import client_address
 from reminder.websocket.counts import EXPIRED, STALLED
 from reminder.websocket.encoded import Chunk
 from reminder.websocket.engine import Engine
@@ -69,7 +68,7 @@ class Streams:
 
     def has_room(self, environ: dict[str, Any]) -> bool:
         """Whether the client of that request may have a stream now."""
-        address = client_address(environ, self._engine.trusted_proxies)
+        address = self._engine.address(environ)
         has_room = self._engine.shares.has_room(address)
         if not has_room:
             self._engine.count_full()
@@ -80,7 +79,7 @@ class Streams:
 
         It ends by itself at the instant `expires` (ms, UTC).
         """
-        address = client_address(environ, self._engine.trusted_proxies)
+        address = self._engine.address(environ)
         environ[GOES_ON] = partial(self._begin, address, start, channels, expires)
 
     @property

@@ -2,12 +2,17 @@
 
 import logging
 from collections.abc import Callable
+from contextvars import copy_context
 from heapq import heappop, heappush
 from itertools import count
+from typing import TypeVar
 
 import gevent
+from gevent.event import AsyncResult
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar('Result')
 
 MAX_RUNNING = 128
 """Greenlets in all, up to 20 KiB each; they are kept when they are idle. As many share a commit of the database; more
@@ -21,7 +26,7 @@ class Workers:
         self._idle: list[gevent.Greenlet] = []
         self._busy = 0
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
-        """A heap, with at most one call of each session."""
+        """A heap, with at most one call of each session and each HTTP connection."""
         self._count = count()
         self._closed = False
 
@@ -35,6 +40,20 @@ class Workers:
             self._resume(self._idle.pop(), function)
         else:
             gevent.spawn(self._work, [function])
+
+    def call(self, function: Callable[[], Result], order: float) -> Result:
+        """Calls `function()` as `run` does, in the caller's context, and waits for its result."""
+        done, context = AsyncResult(), copy_context()
+
+        def work() -> None:
+            try:
+                done.set(context.run(function))
+            except Exception as error:  # noqa: BLE001  # raised again where it is waited for
+                done.set_exception(error)
+
+        self.run(work, order)
+        result: Result = done.get()
+        return result
 
     @property
     def busy(self) -> int:

@@ -92,7 +92,7 @@ class World:
             deadlines=self.deadlines,
             shares=Shares(2),
             stopping=False,
-            trusted_proxies=0,
+            address=lambda environ: environ['REMOTE_ADDR'],
             ping_interval=INTERVAL,
             ping_timeout=TIMEOUT,
             reason=REASON,
