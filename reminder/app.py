@@ -32,7 +32,7 @@ from reminder.services.punctuality import Punctuality
 from reminder.services.rates import Rates
 from reminder.services.series import Occurrences
 from reminder.services.tokens import Tokens
-from reminder.specification import asyncapi
+from reminder.specification import asyncapi, openapi
 from reminder.web import Web, api, feed, page, probes, stream
 from reminder.web import metrics as scrapes
 from reminder.websocket import admin, counts
@@ -123,7 +123,7 @@ class Application:
         web = Web(
             page.routes(),
             api.routes(api.Api(api_commands, tokens, engine, rates, MAX_MESSAGE, self._clock.now), engine.origins),
-            probes.routes(self.health, asyncapi.document()),
+            probes.routes(self.health, {'/asyncapi.json': asyncapi.document(), '/openapi.json': openapi.document()}),
             scrapes.routes(metrics.expose, tokens, self._clock.now),
             stream.routes(self._log, tokens, self._streams, self._server.eio.origins, self._clock.now),
             feed.routes(feed.Feed(self._store, give_turn, gevent.sleep), tokens, self._clock.now),

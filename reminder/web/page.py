@@ -33,7 +33,7 @@ def routes() -> list[Rule]:
     files = sorted(resources.files('reminder.web').joinpath('static').iterdir(), key=lambda file: file.name)
     parts = {file.name: _part(file.name, file.read_bytes()) for file in files if file.is_file()}
     return [
-        Rule('/', methods=['GET'], endpoint=parts['index.html']),
+        Rule('/', methods=['GET'], endpoint=parts.pop('index.html')),
         *(Rule(f'/static/{name}', methods=['GET'], endpoint=part) for name, part in parts.items()),
     ]
 

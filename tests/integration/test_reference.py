@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import requests
 
-from reminder.specification import asyncapi, examples
+from reminder.specification import asyncapi, examples, openapi
 from reminder.specification.examples import AFTER, BEFORE, CANCELS, HEARD, OPENINGS, Exchange
 from reminder.specification.failures import FAILURES, REFUSALS, TOKEN_REFUSALS
 from tests.clients import JS, Client, Clients, install
@@ -63,8 +63,9 @@ class Told:
 class Story:
     """The examples, told to a server by a client of some kind."""
 
-    def __init__(self, server: ClockedServer, connect: Callable[..., Client]) -> None:
+    def __init__(self, server: ClockedServer, connect: Callable[..., Client], over_http: bool = False) -> None:
         self.server = server
+        self.over_http = over_http
         self.connect = connect
         self.ids = Ids()
         self.told = Told()
@@ -98,7 +99,7 @@ class Story:
     def exchange(self, *exchanges: Exchange) -> None:
         for shown in exchanges:
             message = self.ids.real(shown.message)
-            answer = self.client.command(message)
+            answer = self.ask(message)
             self.compare('answers', shown.answer, answer)
             name = message['command']
             self.told.messages += [(name, message), (f'{name}.answer', answer)]
@@ -106,9 +107,18 @@ class Story:
     def fail(self, early: bool) -> None:
         for shown in FAILURES:
             if shown.claims is None and shown.early == early:
-                answer = self.client.command(self.ids.real(shown.message))
+                answer = self.ask(self.ids.real(shown.message))
                 self.compare('failures', {'status': 'failure', 'error': shown.error}, answer)
                 self.told.messages.append(('getStatus.answer', answer))  # all fail in the same form
+
+    def ask(self, message: Any) -> Any:
+        command = message.get('command') if isinstance(message, dict) else None
+        if not self.over_http or not command:
+            return self.client.command(message)
+        data = {'json': message['data']} if 'data' in message else {}
+        answer = requests.post(f'{self.server.url}/api/{command}', **data, timeout=10)
+        assert (answer.status_code == 200) == (answer.json()['status'] == 'success')
+        return answer.json()
 
     def open(self, auth: Any, shown: Any) -> None:
         client = self.connect(auth=self.ids.real(auth))
@@ -126,7 +136,7 @@ class Story:
             time.sleep(0.05)
 
 
-@pytest.fixture(scope='module', params=['python', 'js-4.8'])
+@pytest.fixture(scope='module', params=['python', 'js-4.8', 'http'])
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     with (
         ClockedServer(tmp_path_factory.mktemp('reference'), examples.CLOCK) as server,
@@ -134,7 +144,10 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     ):
         server.start()
         assert requests.get(f'{server.url}/asyncapi.json', timeout=5).content == asyncapi.document()
-        yield Story(server, lambda **options: connect(server.url, request.param, **options)).tell()
+        assert requests.get(f'{server.url}/openapi.json', timeout=5).content == openapi.document()
+        over_http = request.param == 'http'
+        kind = 'python' if over_http else request.param
+        yield Story(server, lambda **options: connect(server.url, kind, **options), over_http).tell()
 
 
 @pytest.mark.parametrize('kind', ['answers', 'failures', 'events'])

@@ -49,7 +49,7 @@ def ask(problems: dict[str, str]) -> Ask:
             'wsgi.run_once': False,
             **headers,
         }
-        body = validator(Web(probes.routes(lambda: problems, ASYNCAPI)))(
+        body = validator(Web(probes.routes(lambda: problems, {'/asyncapi.json': ASYNCAPI})))(
             environ, lambda status, headers, exc=None: answer.extend((status, headers))
         )
         try:

@@ -60,19 +60,39 @@ export class Alerts {
   draw() {
     byId('fired').hidden = this.#fired.length === 0
     const year = new Date(this.#clock.now()).getUTCFullYear()
-    show(byId('fired-list'), this.#fired, ({ _id }) => _id, (fired) =>
-      make('li', { class: `row ${fired.missed ? 'missed' : 'live'}` },
-        make('div', { class: 'what' },
-          make('strong', { text: fired.name }),
-          fired.missed && make('span', { class: 'tag', text: 'missed' }),
-          fired.channel !== undefined && make('span', { class: 'tag', text: fired.channel })),
-        make('div', { class: 'when' }, ...when(fired, this.#clock.now())),
-        make('div', { class: 'acts' },
-          make('button', { type: 'button', class: 'small', text: 'Done', 'aria-label': `Done: ${fired.name}`, click: () => {
-            this.#fired = this.#fired.filter((other) => other._id !== fired._id)
-            this.draw()
-          } }))),
-      (fired) => JSON.stringify([fired, year]))
+    show(
+      byId('fired-list'),
+      this.#fired,
+      ({ _id }) => _id,
+      (fired) =>
+        make(
+          'li',
+          { class: `row ${fired.missed ? 'missed' : 'live'}` },
+          make(
+            'div',
+            { class: 'what' },
+            make('strong', { text: fired.name }),
+            fired.missed && make('span', { class: 'tag', text: 'missed' }),
+            fired.channel !== undefined && make('span', { class: 'tag', text: fired.channel }),
+          ),
+          make('div', { class: 'when' }, ...when(fired, this.#clock.now())),
+          make(
+            'div',
+            { class: 'acts' },
+            make('button', {
+              type: 'button',
+              class: 'small',
+              text: 'Done',
+              'aria-label': `Done: ${fired.name}`,
+              click: () => {
+                this.#fired = this.#fired.filter((other) => other._id !== fired._id)
+                this.draw()
+              },
+            }),
+          ),
+        ),
+      (fired) => JSON.stringify([fired, year]),
+    )
   }
 
   #see() {
@@ -135,8 +155,15 @@ export class Alerts {
 function notify(batch) {
   const shown = batch.length > NOTIFICATIONS ? [] : batch
   try {
-    for (const { _id, name, missed } of shown) new Notification(name, { tag: _id, body: missed ? 'Missed while you were away' : 'Now' })
-    if (shown.length === 0) new Notification(`${batch.length} reminders`, { body: batch.map(({ name }) => name).slice(0, 10).join('\n') })
+    for (const { _id, name, missed } of shown)
+      new Notification(name, { tag: _id, body: missed ? 'Missed while you were away' : 'Now' })
+    if (shown.length === 0)
+      new Notification(`${batch.length} reminders`, {
+        body: batch
+          .map(({ name }) => name)
+          .slice(0, 10)
+          .join('\n'),
+      })
   } catch {
     // Some browsers of phones allow notifications to service workers alone; the page shows them all the same.
   }

@@ -4,7 +4,13 @@
 import { byId } from './dom.js'
 import { kept, session } from './memory.js'
 
-const SAID = { connecting: 'Connecting …', connected: 'Connected', waiting: 'Connection lost', refused: 'Refused', closed: 'Closed' }
+const SAID = {
+  connecting: 'Connecting …',
+  connected: 'Connected',
+  waiting: 'Connection lost',
+  refused: 'Refused',
+  closed: 'Closed',
+}
 
 /** The token, as long as the tab is open. */
 export const token = kept(session, 'token')

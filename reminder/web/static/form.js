@@ -62,11 +62,27 @@ export class Form {
     const zone = item.timeZone ?? OWN
     const [date, time] = (item.localTime ?? wall(Date.parse(item.time ?? ''), zone)).split(' ')
     const known = RULES.some(([rule]) => rule === item.repeat)
-    this.#fill({ eventName: item.name, date, time, timeZone: zone, channel: item.channel ?? '', repeat: known ? item.repeat : 'own', rule: item.repeat ?? '' })
+    this.#fill({
+      eventName: item.name,
+      date,
+      time,
+      timeZone: zone,
+      channel: item.channel ?? '',
+      repeat: known ? item.repeat : 'own',
+      rule: item.repeat ?? '',
+    })
     // What is no series cannot become one, nor the other way round.
     byId('repeat').closest('.field').hidden = item.repeat === undefined
     byId('repeat').options[0].disabled = true
-    this.#dress(item.repeat !== undefined ? 'Change the series' : item.series !== undefined ? 'Change this one of a series' : 'Change reminder', 'Save', false)
+    this.#dress(
+      item.repeat !== undefined
+        ? 'Change the series'
+        : item.series !== undefined
+          ? 'Change this one of a series'
+          : 'Change reminder',
+      'Save',
+      false,
+    )
     byId('form-title').focus()
     byId('form-title').scrollIntoView({ block: 'nearest' })
   }
@@ -80,17 +96,33 @@ export class Form {
     if (found) {
       const { instant, problem } = found
       const now = this.#clock.now()
-      lines.push(make('p', {},
-        make('strong', { text: words(instant, OWN, now) }), ' ', timeZone === OWN ? '' : 'your time'))
-      if (timeZone !== OWN) lines.push(make('p', {}, make('strong', { text: words(instant, timeZone, now) }), ` in ${place(timeZone)}`))
+      lines.push(
+        make('p', {}, make('strong', { text: words(instant, OWN, now) }), ' ', timeZone === OWN ? '' : 'your time'),
+      )
+      if (timeZone !== OWN)
+        lines.push(make('p', {}, make('strong', { text: words(instant, timeZone, now) }), ` in ${place(timeZone)}`))
       const often = repeat === 'own' ? rule : repeat
       if (often) lines.push(make('p', { text: `then ${lower(ruleWords(often))}, by the clocks in ${place(timeZone)}` }))
       if (repeat === 'FREQ=MONTHLY' && Number(date.slice(8)) > 28) {
-        lines.push(make('p', { class: 'warning', text: `Months without a ${Number(date.slice(8))}th day are left out.` }))
+        lines.push(
+          make('p', { class: 'warning', text: `Months without a ${Number(date.slice(8))}th day are left out.` }),
+        )
       }
       if (instant <= now && !often) lines.push(make('p', { class: 'warning', text: 'That is over already.' }))
-      if (problem === 'skipped') lines.push(make('p', { class: 'warning', text: `Clocks in ${place(timeZone)} are put forward and skip ${time} on that day: the reminder comes at ${wall(instant, timeZone).slice(11)}.` }))
-      if (problem === 'twice') lines.push(make('p', { class: 'warning', text: `Clocks in ${place(timeZone)} are put back and show ${time} twice on that day: the reminder comes the first time.` }))
+      if (problem === 'skipped')
+        lines.push(
+          make('p', {
+            class: 'warning',
+            text: `Clocks in ${place(timeZone)} are put forward and skip ${time} on that day: the reminder comes at ${wall(instant, timeZone).slice(11)}.`,
+          }),
+        )
+      if (problem === 'twice')
+        lines.push(
+          make('p', {
+            class: 'warning',
+            text: `Clocks in ${place(timeZone)} are put back and show ${time} twice on that day: the reminder comes the first time.`,
+          }),
+        )
     }
     const version = lines.map((line) => line.className + line.textContent).join('\n')
     const preview = byId('preview')
@@ -152,7 +184,13 @@ export class Form {
   get #data() {
     const { eventName, date, time, timeZone, repeat, rule, channel } = this.#values
     const often = repeat === 'own' ? rule : repeat
-    const all = { eventName, time: `${date} ${time}`.trim(), timeZone, repeat: often || undefined, channel: channel || undefined }
+    const all = {
+      eventName,
+      time: `${date} ${time}`.trim(),
+      timeZone,
+      repeat: often || undefined,
+      channel: channel || undefined,
+    }
     const item = this.#changed
     if (item === null) return all
     const at = item.localTime === all.time && item.timeZone === timeZone
@@ -176,7 +214,8 @@ export class Form {
       const at = response.time === null ? '' : `, ${words(Date.parse(response.time), OWN, this.#clock.now())}`
       if (changed) this.#leave()
       else this.#fill({ eventName: '' })
-      byId('done').textContent = `${changed ? 'Changed' : 'Scheduled'}: ${response.name}${at}.${warning ? ` Mind: ${warning}.` : ''}`
+      byId('done').textContent =
+        `${changed ? 'Changed' : 'Scheduled'}: ${response.name}${at}.${warning ? ` Mind: ${warning}.` : ''}`
       if (!changed) byId('eventName').focus()
       this.#done()
     } catch (error) {
@@ -189,7 +228,8 @@ export class Form {
   async #schedule() {
     const data = this.#data
     const text = JSON.stringify(data)
-    if (this.#unanswered?.data !== text) this.#unanswered = { data: text, key: `page-${crypto.getRandomValues(new Uint32Array(4)).join('-')}` }
+    if (this.#unanswered?.data !== text)
+      this.#unanswered = { data: text, key: `page-${crypto.getRandomValues(new Uint32Array(4)).join('-')}` }
     const answer = await this.#socket.command('scheduleEvent', { ...data, key: this.#unanswered.key })
     this.#unanswered = null
     return answer
@@ -201,7 +241,10 @@ export class Form {
     const field = error instanceof CommandFailed && FIELDS.find((name) => name === error.field)
     complain(byId(field ? `${field}-error` : 'form-error'), error.message)
     if (!field) return
-    const inputs = field === 'time' ? [byId('date'), byId('time')] : [byId(field === 'repeat' && !byId('rule-field').hidden ? 'rule' : field)]
+    const inputs =
+      field === 'time'
+        ? [byId('date'), byId('time')]
+        : [byId(field === 'repeat' && !byId('rule-field').hidden ? 'rule' : field)]
     for (const input of inputs) input.setAttribute('aria-invalid', 'true')
     inputs[0].focus()
   }
@@ -211,7 +254,8 @@ export class Form {
     if (!input.hasAttribute('aria-invalid')) return
     const name = { date: 'time', rule: 'repeat' }[input.id] ?? input.id
     complain(byId(`${name}-error`))
-    for (const one of this.#form.querySelectorAll(name === 'time' ? '#date, #time' : `#${input.id}`)) one.removeAttribute('aria-invalid')
+    for (const one of this.#form.querySelectorAll(name === 'time' ? '#date, #time' : `#${input.id}`))
+      one.removeAttribute('aria-invalid')
   }
 
   #clear() {

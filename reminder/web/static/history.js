@@ -30,7 +30,8 @@ export function makeHistory(socket, clock) {
       const { response } = await socket.command('getReminders', { since, limit: limit - items.length })
       const found = response.reminders.filter((/** @type {any} */ { time }) => Date.parse(time) < end())
       items.push(...found)
-      const over = found.length < response.reminders.length || (response.reminders.length === 0 && response.next === since)
+      const over =
+        found.length < response.reminders.length || (response.reminders.length === 0 && response.next === since)
       if (over) return { items, next: null }
       since = response.next
       if (items.length >= limit) break
@@ -43,11 +44,17 @@ export function makeHistory(socket, clock) {
     key: ({ _id }) => _id,
     version: JSON.stringify,
     row: (reminder) =>
-      make('li', { class: 'row' },
-        make('div', { class: 'what' },
+      make(
+        'li',
+        { class: 'row' },
+        make(
+          'div',
+          { class: 'what' },
           make('strong', { text: reminder.name }),
-          reminder.channel !== undefined && make('span', { class: 'tag', text: reminder.channel })),
-        make('div', { class: 'when' }, ...when(reminder, clock.now()))),
+          reminder.channel !== undefined && make('span', { class: 'tag', text: reminder.channel }),
+        ),
+        make('div', { class: 'when' }, ...when(reminder, clock.now())),
+      ),
   })
 
   /** @param {string} value `YYYY-MM-DD` */

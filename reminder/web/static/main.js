@@ -31,7 +31,10 @@ const cancellations = new Cancellations(socket, clock, token.get)
 const alerts = new Alerts(clock)
 const form = new Form(socket, clock, () => refreshSoon())
 const zones = new ZoneField(byId('timeZone'), byId('zones'), () => clock.now())
-const lists = { ...makeLists(socket, clock, cancellations, (item) => form.change(item)), history: makeHistory(socket, clock) }
+const lists = {
+  ...makeLists(socket, clock, cancellations, (item) => form.change(item)),
+  history: makeHistory(socket, clock),
+}
 
 /** @type {keyof typeof lists} */
 let shown = 'upcoming'
@@ -93,7 +96,9 @@ byId('settings-open').addEventListener('click', () => {
 })
 byId('settings-close').addEventListener('click', () => byId('settings').close())
 byId('settings-form').addEventListener('submit', () => {
-  const named = byId('channels').value.split(/[\s,]+/).filter(Boolean)
+  const named = byId('channels')
+    .value.split(/[\s,]+/)
+    .filter(Boolean)
   channels.set(named.length ? named : undefined)
   socket.close()
   socket.open()

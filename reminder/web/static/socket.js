@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * A small Socket.IO client for event reminder servers, over WebSocket. Any page may import it; so may Node.js, which
- * before version 22 needs a `WebSocket` of the package "ws" as an option.
+ * A small Socket.IO client for event reminder servers, over WebSocket. Any page may import it, if the server's
+ * CORS_ORIGINS names its origin; so may Node.js, which before version 22 needs the option `WebSocket` of the package "ws".
  *
  *     import { Socket } from 'https://reminders.example/static/socket.js'
  *
@@ -50,7 +50,9 @@ export class CommandFailed extends Error {
 export class NoAnswer extends Error {
   /** @param {boolean} sent */
   constructor(sent) {
-    super(sent ? 'The server has not answered; this may have been done.' : 'No connection to the server; nothing was done.')
+    super(
+      sent ? 'The server has not answered; this may have been done.' : 'No connection to the server; nothing was done.',
+    )
     this.name = 'NoAnswer'
     this.sent = sent
   }

@@ -38,35 +38,78 @@ export function makeLists(socket, clock, cancellations, change) {
 
   /** @param {Item} item */
   const row = (item) =>
-    make('li', { class: 'row' },
-      make('div', { class: 'what' },
+    make(
+      'li',
+      { class: 'row' },
+      make(
+        'div',
+        { class: 'what' },
         make('strong', { text: item.name }),
         item.channel !== undefined && make('span', { class: 'tag', text: item.channel }),
         item.series !== undefined && make('span', { class: 'tag', text: 'repeats' }),
-        item.repeat !== undefined && make('span', { class: 'tag', text: ruleWords(item.repeat) })),
+        item.repeat !== undefined && make('span', { class: 'tag', text: ruleWords(item.repeat) }),
+      ),
       make('div', { class: 'when' }, ...when(item, clock.now())),
       item.time !== null && make('div', { class: 'count', 'data-due': Date.parse(item.time) }),
-      make('div', { class: 'acts' },
-        make('button', { type: 'button', class: 'small', text: 'Change', 'aria-label': `Change ${item.name}`, click: () => change(item) }),
-        make('button', { type: 'button', class: 'small', text: 'Cancel', 'aria-label': `Cancel ${item.name}`, click: () => {
-          cancellations.cancel(item)
-          focusIn(item._id)
-        } })))
+      make(
+        'div',
+        { class: 'acts' },
+        make('button', {
+          type: 'button',
+          class: 'small',
+          text: 'Change',
+          'aria-label': `Change ${item.name}`,
+          click: () => change(item),
+        }),
+        make('button', {
+          type: 'button',
+          class: 'small',
+          text: 'Cancel',
+          'aria-label': `Cancel ${item.name}`,
+          click: () => {
+            cancellations.cancel(item)
+            focusIn(item._id)
+          },
+        }),
+      ),
+    )
 
   /** @param {Item} item */
   const cancelledRow = (item) => {
     const until = cancellations.until(item._id) ?? 0
-    return make('li', { class: 'row cancelled' },
-      make('div', { class: 'what' }, make('span', { text: `“${item.name}” ${until > Date.now() ? 'is' : 'is being'} cancelled` })),
-      until > Date.now() && make('div', { class: 'acts' },
-        make('button', { type: 'button', class: 'small', 'aria-label': `Undo: keep ${item.name}`, click: () => {
-          cancellations.undo(item._id)
-          focusIn(item._id)
-        } }, 'Undo ', make('span', { 'data-until': until, 'aria-hidden': 'true' }))))
+    return make(
+      'li',
+      { class: 'row cancelled' },
+      make(
+        'div',
+        { class: 'what' },
+        make('span', { text: `“${item.name}” ${until > Date.now() ? 'is' : 'is being'} cancelled` }),
+      ),
+      until > Date.now() &&
+        make(
+          'div',
+          { class: 'acts' },
+          make(
+            'button',
+            {
+              type: 'button',
+              class: 'small',
+              'aria-label': `Undo: keep ${item.name}`,
+              click: () => {
+                cancellations.undo(item._id)
+                focusIn(item._id)
+              },
+            },
+            'Undo ',
+            make('span', { 'data-until': until, 'aria-hidden': 'true' }),
+          ),
+        ),
+    )
   }
 
   /** Their row was made anew, and with it the button that had the focus. @param {string} id */
-  const focusIn = (id) => /** @type {HTMLElement | null} */ (document.querySelector(`[data-key="${id}"] .acts button:last-child`))?.focus()
+  const focusIn = (id) =>
+    /** @type {HTMLElement | null} */ (document.querySelector(`[data-key="${id}"] .acts button:last-child`))?.focus()
 
   return {
     upcoming: new PagedList(byId('upcoming'), list('listEvents', 'events')),

@@ -10,8 +10,18 @@ const formats = new Map()
 function format(zone) {
   let found = formats.get(zone)
   if (!found) {
-    const fields = { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit' }
-    found = new Intl.DateTimeFormat('en-US', /** @type {any} */ ({ ...fields, timeZone: zone, hourCycle: 'h23', era: 'short' }))
+    const fields = {
+      year: 'numeric',
+      month: '2-digit',
+      day: '2-digit',
+      hour: '2-digit',
+      minute: '2-digit',
+      second: '2-digit',
+    }
+    found = new Intl.DateTimeFormat(
+      'en-US',
+      /** @type {any} */ ({ ...fields, timeZone: zone, hourCycle: 'h23', era: 'short' }),
+    )
     formats.set(zone, found)
   }
   return found
@@ -27,7 +37,11 @@ export const OWN = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC'
  */
 export function wallAt(instant, zone) {
   /** @type {Record<string, string>} */
-  const parts = Object.fromEntries(format(zone).formatToParts(instant).map(({ type, value }) => [type, value]))
+  const parts = Object.fromEntries(
+    format(zone)
+      .formatToParts(instant)
+      .map(({ type, value }) => [type, value]),
+  )
   return Date.UTC(+parts.year, +parts.month - 1, +parts.day, +parts.hour, +parts.minute, +parts.second)
 }
 
@@ -72,9 +86,18 @@ export function wall(instant, zone) {
  */
 export function words(instant, zone, now) {
   const year = wall(instant, zone).slice(0, 4) === wall(now, zone).slice(0, 4) ? undefined : 'numeric'
-  return new Date(instant).toLocaleString(undefined, /** @type {any} */ ({
-    weekday: 'short', day: 'numeric', month: 'short', year, hour: '2-digit', minute: '2-digit', timeZone: zone,
-  }))
+  return new Date(instant).toLocaleString(
+    undefined,
+    /** @type {any} */ ({
+      weekday: 'short',
+      day: 'numeric',
+      month: 'short',
+      year,
+      hour: '2-digit',
+      minute: '2-digit',
+      timeZone: zone,
+    }),
+  )
 }
 
 /**
@@ -83,7 +106,11 @@ export function words(instant, zone, now) {
  */
 export function span(duration) {
   const seconds = Math.max(0, Math.ceil(duration / 1000))
-  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60]
+  const [days, hours, minutes] = [
+    Math.floor(seconds / 86_400),
+    Math.floor(seconds / 3600) % 24,
+    Math.floor(seconds / 60) % 60,
+  ]
   if (days) return hours && days < 10 ? `${days} d ${hours} h` : `${days} d`
   if (hours) return minutes ? `${hours} h ${minutes} min` : `${hours} h`
   if (minutes) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`

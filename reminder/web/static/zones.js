@@ -19,7 +19,11 @@ export function matching(names, typed) {
   const words = plain(typed).split(/\s+/).filter(Boolean)
   const fitting = names.filter((name) => words.every((word) => plain(name).includes(word)))
   const begins = (/** @type {string} */ name) =>
-    words.every((word) => plain(name).split(/[/ ]/).some((part) => part.startsWith(word)))
+    words.every((word) =>
+      plain(name)
+        .split(/[/ ]/)
+        .some((part) => part.startsWith(word)),
+    )
   return [...fitting.filter(begins), ...fitting.filter((name) => !begins(name))]
 }
 
@@ -66,11 +70,21 @@ export class ZoneField {
   /** @param {string} typed */
   #open(typed) {
     const found = matching(this.#names, typed)
-    const options = found.slice(0, SHOWN).map((name, number) => make('li', { role: 'option', id: `zone-${number}`, 'aria-selected': 'false', 'data-zone': name },
-      make('span', { text: name.replaceAll('_', ' ') }), make('span', { class: 'aside', text: this.#aside(name) })))
+    const options = found
+      .slice(0, SHOWN)
+      .map((name, number) =>
+        make(
+          'li',
+          { role: 'option', id: `zone-${number}`, 'aria-selected': 'false', 'data-zone': name },
+          make('span', { text: name.replaceAll('_', ' ') }),
+          make('span', { class: 'aside', text: this.#aside(name) }),
+        ),
+      )
     const rest = found.length - options.length
-    if (rest > 0) options.push(make('li', { role: 'presentation', class: 'aside', text: `and ${rest} more: type to find them` }))
-    if (found.length === 0) options.push(make('li', { role: 'presentation', class: 'aside', text: 'No zone is called so' }))
+    if (rest > 0)
+      options.push(make('li', { role: 'presentation', class: 'aside', text: `and ${rest} more: type to find them` }))
+    if (found.length === 0)
+      options.push(make('li', { role: 'presentation', class: 'aside', text: 'No zone is called so' }))
     this.#list.replaceChildren(...options)
     this.#list.hidden = false
     this.#input.setAttribute('aria-expanded', 'true')
@@ -122,7 +136,10 @@ export class ZoneField {
       event.preventDefault()
       const count = this.#options.length
       if (!open) this.#open('')
-      else if (count) this.#activate(event.key === 'ArrowDown' ? (this.#active + 1) % count : (Math.max(this.#active, 0) + count - 1) % count)
+      else if (count)
+        this.#activate(
+          event.key === 'ArrowDown' ? (this.#active + 1) % count : (Math.max(this.#active, 0) + count - 1) % count,
+        )
     } else if (event.key === 'Enter' && open && this.#active >= 0) {
       event.preventDefault()
       this.#choose(this.#options[this.#active])
