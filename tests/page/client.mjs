@@ -1,5 +1,5 @@
-// The page's own client in Node.js, for tests: `node client.mjs`, driven by JSON lines on stdin, as `tests/js/driver.mjs`
-// is; what happens to it is told as JSON lines on stdout.
+// The page's own client in Node.js, for tests, driven by JSON lines on stdin as `tests/js/driver.mjs` is; what happens to
+// it is told as JSON lines on stdout.
 import { stdin, stdout } from 'node:process'
 import { createInterface } from 'node:readline'
 import WebSocket from 'ws'
@@ -21,10 +21,13 @@ const verbs = {
   reopen: ({ id }) => sockets.get(id).open(),
   close: ({ id }) => sockets.get(id).close(),
   command: ({ id, ack, name, data, options }) =>
-    sockets.get(id).command(name, data, options).then(
-      (answer) => tell(id, 'ack', { ack, args: [answer] }),
-      ({ name, message, field, sent }) => tell(id, 'ack', { ack, args: [{ name, message, field, sent }] }),
-    ),
+    sockets
+      .get(id)
+      .command(name, data, options)
+      .then(
+        (answer) => tell(id, 'ack', { ack, args: [answer] }),
+        ({ name, message, field, sent }) => tell(id, 'ack', { ack, args: [{ name, message, field, sent }] }),
+      ),
 }
 
 for await (const line of createInterface({ input: stdin })) {

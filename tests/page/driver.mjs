@@ -1,5 +1,5 @@
-// A browser, driven by JSON lines on stdin: `{id, page, method, args}` calls a method of a page, `{id, page, open}` opens
-// one in a context of its own with these options. Each is answered by `{id, result}` or `{id, error}` on stdout.
+// A browser, driven by JSON lines on stdin: `{page, method, args}` calls a method of a page, `{page, open}` opens one in
+// a context of its own with these options. Each is answered in turn by `{result}` or `{error}` on stdout.
 import { stdin, stdout } from 'node:process'
 import { createInterface } from 'node:readline'
 import axe from 'axe-core'
@@ -17,7 +17,8 @@ async function open(name, { permissions = [], url, ...options }) {
   page.on('pageerror', (error) => problems.get(page).push(error.stack))
   page.on('console', (message) => {
     // A server that is away is no problem of the page's.
-    if (message.type() === 'error' && !/WebSocket|ERR_CONNECTION/.test(message.text())) problems.get(page).push(message.text())
+    if (message.type() === 'error' && !/WebSocket|ERR_CONNECTION/.test(message.text()))
+      problems.get(page).push(message.text())
   })
   pages.set(name, page)
   await page.goto(url)
@@ -45,8 +46,8 @@ for await (const line of createInterface({ input: stdin })) {
   const request = JSON.parse(line)
   const done = request.open ? open(request.page, request.open) : call(request)
   await done.then(
-    (result = null) => stdout.write(`${JSON.stringify({ id: request.id, result })}\n`),
-    (error) => stdout.write(`${JSON.stringify({ id: request.id, error: error.message })}\n`),
+    (result = null) => stdout.write(`${JSON.stringify({ result })}\n`),
+    (error) => stdout.write(`${JSON.stringify({ error: error.message })}\n`),
   )
 }
 await browser.close()

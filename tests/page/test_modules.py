@@ -51,6 +51,7 @@ def differing(groups: Any) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_wall_times_mean_what_they_mean_to_the_server() -> None:
     groups = json.loads(gzip.decompress((ROOT / 'tests' / 'data' / 'timezones.json.gz').read_bytes()))['groups']
     known = [{**group, 'cases': [case for case in group['cases'] if case[0] < UNTIL]} for group in groups]

@@ -1,5 +1,5 @@
-// What the page makes of wall times, against vectors: a JSON array of `{zones, cases}` on stdin, where a case is the wall
-// time in minutes since 1970 and what has to be added to it for UTC. Prints the zones in which some differ.
+// What the page makes of wall times, against vectors: a JSON array of `{zones, cases}` on stdin, where a case is the
+// wall time in minutes since 1970 and what has to be added to it for UTC. Prints the zones in which some differ.
 import { text } from 'node:stream/consumers'
 import { resolve } from '../../reminder/web/static/wall.js'
 
