@@ -52,7 +52,7 @@ class Browser:
 
 
 class Page:
-    """One page. Selectors are Playwright's: CSS, `text=...`, `role=button[name="..."]`; what is awaited takes 15 s."""
+    """One page. Selectors are Playwright's: CSS, `text=...`, `role=button[name="..."]`; what is awaited takes 25 s."""
 
     def __init__(self, browser: Browser, name: int) -> None:
         self._browser = browser

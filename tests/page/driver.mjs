@@ -12,7 +12,7 @@ const problems = new Map()
 async function open(name, { permissions = [], url, ...options }) {
   const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', permissions, ...options })
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(25_000)
   problems.set(page, [])
   page.on('pageerror', (error) => problems.get(page).push(error.stack))
   page.on('console', (message) => {

@@ -17,7 +17,7 @@ from tests.server import MINUTE, wall
 pytestmark = pytest.mark.long
 
 Visit = Callable[..., Page]
-SETTINGS = {'PING_INTERVAL': '1', 'PING_TIMEOUT': '1'}
+SETTINGS = {'PING_INTERVAL': '1', 'PING_TIMEOUT': '3'}
 PHONE = {'viewport': {'width': 375, 'height': 667}, 'hasTouch': True, 'isMobile': True}
 UTC = {'timezoneId': 'UTC'}
 COMING = '#upcoming .row'

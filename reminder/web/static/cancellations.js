@@ -28,6 +28,8 @@ export class Cancellations {
   #clock
   #token
   #kept = kept(local, 'cancellations')
+  /** What was sent, and is cancelled by now or about to be. */
+  #sent = new Set()
 
   /**
    * @param {import('./socket.js').Socket} socket
@@ -48,12 +50,13 @@ export class Cancellations {
   }
 
   /**
-   * Until when the cancellation of that event can be undone; undefined where it is not cancelled.
+   * Until when (ms, by this device's clock) the cancellation of that event can be undone; 0 where it cannot any more,
+   * undefined where it is not cancelled.
    * @param {string} id
    * @returns {number | undefined}
    */
   until(id) {
-    return this.#all[id]?.until
+    return this.#sent.has(id) ? 0 : this.#all[id]?.until
   }
 
   /** @param {{ _id: string, name: string, time: string | null }} event or a series */
@@ -88,14 +91,16 @@ export class Cancellations {
     // Undone, maybe in another tab; or undone and cancelled again, which has a moment of its own.
     if (waiting === undefined || waiting.until > moment) return
     let problem
+    this.#sent.add(id)
+    this.onchange()
     try {
-      this.onchange()
       await this.#socket.command('cancelEvent', { _id: id })
     } catch (error) {
       if (!(error instanceof CommandFailed)) {
         setTimeout(() => this.#send(id, moment), AGAIN)
         return
       }
+      this.#sent.delete(id)
       problem = `“${waiting.name}” was not cancelled: ${error.message}`
     }
     this.#forget(id)

@@ -33,7 +33,7 @@ export function makeLists(socket, clock, cancellations, change) {
     },
     key: (/** @type {Item} */ { _id }) => _id,
     version: (/** @type {Item} */ item) => JSON.stringify([item, cancellations.until(item._id)]),
-    row: (/** @type {Item} */ item) => (cancellations.until(item._id) ? cancelledRow(item) : row(item)),
+    row: (/** @type {Item} */ item) => (cancellations.until(item._id) === undefined ? row(item) : cancelledRow(item)),
   })
 
   /** @param {Item} item */
@@ -80,11 +80,7 @@ export function makeLists(socket, clock, cancellations, change) {
     return make(
       'li',
       { class: 'row cancelled' },
-      make(
-        'div',
-        { class: 'what' },
-        make('span', { text: `“${item.name}” ${until > Date.now() ? 'is' : 'is being'} cancelled` }),
-      ),
+      make('div', { class: 'what' }, make('span', { text: `“${item.name}” is cancelled` })),
       until > Date.now() &&
         make(
           'div',
