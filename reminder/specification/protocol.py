@@ -186,7 +186,7 @@ LIMITS = (
         '``complete`` is false',
     ),
     Limit('entries of the log that a replay looks through', f'{_number(SEARCH)}, the newest', '``complete`` is false'),
-    Limit('one message', _number(MAX_MESSAGE, 'bytes'), 'the connection is closed'),
+    Limit('one message', _number(MAX_MESSAGE, 'bytes'), 'the connection is closed; HTTP 413'),
     Limit(
         'one POST of long-polling',
         f'{_number(MAX_POST, "bytes")}, {_number(MAX_POST_PACKETS, "packets")}',
@@ -196,6 +196,11 @@ LIMITS = (
         'commands of a connection',
         f'``COMMAND_RATE_LIMIT``: {DEFAULTS.command_rate_limit} a second, {BURST:g} s ahead',
         'they are handled later',
+    ),
+    Limit(
+        'commands by HTTP from one address',
+        f'``COMMAND_RATE_LIMIT``: {DEFAULTS.command_rate_limit} a second, {BURST:g} s ahead',
+        'HTTP 429',
     ),
     Limit('commands of a connection at once', _number(WINDOW), 'they are handled later'),
     Limit('messages of a connection that wait', _number(MAX_INBOX), 'nothing more is read until they are fewer'),

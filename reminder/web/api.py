@@ -83,7 +83,7 @@ class Api:
             response.retry_after = LATER
         return response
 
-    def _data(self, request: Request) -> Any:
+    def _data(self, request: Request) -> dict[str, Any] | None:
         length = request.content_length or 0
         if length > self._max_body:
             raise RequestEntityTooLarge(f'data of a command has at most {self._max_body} bytes')
@@ -93,7 +93,7 @@ class Api:
                 raise UnsupportedMediaType(f'Content-Type has to be {JSON}')
             data = _parse(_read(request, length))
         key = request.headers.get('Idempotency-Key')
-        return data if key is None else _with_key(data, key)
+        return data if key is None else _with_key(data or {}, key)
 
 
 def routes(api: Api, origins: Origins) -> list[Rule]:
@@ -112,25 +112,27 @@ def _read(request: Request, length: int) -> bytes:
     return body
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes) -> dict[str, Any]:
+    """Raises BadRequest for what is no object."""
     try:
-        return json.loads(body.decode(), parse_constant=_no_constant)
+        data = json.loads(body.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadRequest('the body is no JSON in UTF-8') from error
+    if not isinstance(data, dict):
+        raise BadRequest('the body has to be a JSON object')
+    return data
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f'{name} is no JSON')
 
 
-def _with_key(data: Any, header: str) -> Any:
-    """The data of a command whose `key` is what the header says; what is no object has none."""
+def _with_key(data: dict[str, Any], header: str) -> dict[str, Any]:
+    """The data of a command whose `key` is what the header says. Raises BadRequest where it has another one."""
     try:
         key = header.encode('latin-1').decode()
     except UnicodeDecodeError as error:
         raise BadRequest('Idempotency-Key has to be UTF-8') from error
-    if not isinstance(data, dict):
-        return data
     if data.get('key', key) != key:
         raise BadRequest("'key' and Idempotency-Key are not the same")
     return {**data, 'key': key}

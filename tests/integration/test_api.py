@@ -107,8 +107,13 @@ class TestBodies:
             {'status': 'failure', 'error': 'the body is no JSON in UTF-8'},
         )
 
-    @pytest.mark.parametrize('data', [None, 7, 'x', [], {'eventName': '\ud800'}, {'eventName': 1e308}])
-    def test_of_any_json_are_answered_by_the_command(self, server: ClockedServer, data: Any) -> None:
+    @pytest.mark.parametrize('data', [7, 'x', [], [None], False])
+    def test_are_objects(self, server: ClockedServer, data: Any) -> None:
+        answer = requests.post(f'{server.url}/api/getStatus', json=data, timeout=5)
+        assert (answer.status_code, answer.json()['error']) == (400, 'the body has to be a JSON object')
+
+    @pytest.mark.parametrize('data', [{}, {'eventName': '\ud800'}, {'eventName': 1e308}])
+    def test_of_any_object_are_answered_by_the_command(self, server: ClockedServer, data: Any) -> None:
         answer = requests.post(f'{server.url}/api/scheduleEvent', json=data, timeout=5)
         assert answer.status_code == 400
         assert "'eventName'" in answer.json()['error']
