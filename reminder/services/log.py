@@ -11,7 +11,7 @@ from typing import Protocol
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place, Record
-from reminder.models.store import Store
+from reminder.models.store import Channels, Store
 from reminder.services.events import closing
 from reminder.services.offsets import Since, encode_offset
 from reminder.services.pages import CURSOR, Encoded, Page, Pages
@@ -241,21 +241,24 @@ class Log:
         self._check_still(record)
         return Start(place)
 
-    def locate(self, since: Since) -> tuple[Place, bool]:
-        """The place that somebody left off at, and whether nothing is missing behind it. Raises StoreUnavailable."""
+    def locate(self, since: Since, known: Channels = None) -> tuple[Place, bool]:
+        """The place that somebody left off at who may know of those channels, and whether nothing is missing behind it.
+
+        Raises StoreUnavailable."""
         record = self.record
         if record is None:
             raise StoreUnavailable('the log is not open yet')
-        place, complete = self._locate(since, record)
+        place, complete = self._locate(since, record, known)
         return place, complete and place >= Place.after(record.purged)
 
-    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
-        """The start of a connection, for those channels, that says where it left off. Raises StoreUnavailable; it may
-        come again then."""
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS, known: Channels = None) -> Start:
+        """The start of a connection, for those channels, that says where it left off and may know of `known`.
+
+        Raises StoreUnavailable; it may come again then."""
         record = self.record
         if record is None:
             raise StoreUnavailable('the log is not open yet')
-        start = self._resume(since, record, channels)
+        start = self._resume(since, record, channels, known)
         self._check_still(record)
         return start
 
@@ -264,11 +267,13 @@ class Log:
         if record is None or self.record is None or self.record.log != record.log:
             raise StoreUnavailable('the log was reopened meanwhile')
 
-    def _locate(self, since: Since, record: Record) -> tuple[Place, bool]:
+    def _locate(self, since: Since, record: Record, known: Channels) -> tuple[Place, bool]:
         place, complete = since.place, True
         if since.id is not None:
             event = self._store.get(since.id)
-            place, complete = (event.place, True) if event else (self.end, False)
+            # One of a channel that is kept from somebody is unknown to them, as its place would tell its time.
+            is_known = event is not None and (event.channel is None or known is None or event.channel in known)
+            place, complete = (event.place, True) if event and is_known else (self.end, False)
         elsewhere = since.log not in (None, record.log)
         if elsewhere or place > self.end:
             # Other servers may be ahead of this one: they have closed what they wrote, or reopened the log.
@@ -281,8 +286,8 @@ class Log:
                 return self.end, False
         return place, complete
 
-    def _resume(self, since: Since, record: Record, channels: frozenset[str]) -> Start:
-        place, complete = self._locate(since, record)
+    def _resume(self, since: Since, record: Record, channels: frozenset[str], known: Channels) -> Start:
+        place, complete = self._locate(since, record, known)
         if place > self.end:
             return Start(place, Replay(place, 0, complete))
         end, complete = self.end, complete and place >= Place.after(record.purged)

@@ -68,7 +68,7 @@ def routes(log: Log, tokens: Tokens, streams: Streams, origins: Origins, now: Ca
         if log.record is None:
             return _not_now(request, 'the log is not open yet')
         try:
-            start = log.begin(now(), channels) if since is None else log.resume(since, channels)
+            start = log.begin(now(), channels) if since is None else log.resume(since, channels, identity.channels)
         except StoreUnavailable as error:
             return _not_now(request, str(error))
         if request.method == 'GET':

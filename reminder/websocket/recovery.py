@@ -9,14 +9,18 @@ import re
 import secrets
 from typing import Any
 
+from reminder.models.store import Channels
 from reminder.services.log import NO_CHANNELS, Log, Start
 from reminder.services.offsets import parse_offset, parse_since
 
 _PID = re.compile(r'[A-Za-z0-9_-]{1,64}', re.ASCII)
 
 
-def start(log: Log, payload: Any, now: int, channels: frozenset[str] = NO_CHANNELS) -> tuple[Start, str]:
-    """Where a connection with that CONNECT payload, for those channels, begins, and the `pid` to answer.
+def start(
+    log: Log, payload: Any, now: int, channels: frozenset[str] = NO_CHANNELS, known: Channels = None
+) -> tuple[Start, str]:
+    """Where a connection with that CONNECT payload, for those channels, begins, and the `pid` to answer. It may know of
+    the channels `known`; None is all.
 
     The client's own `pid` comes back only if it misses nothing. Raises InvalidInput for a malformed `since`, for which
     the client's code is at fault; a malformed offset, which it cannot help, counts as none. Raises StoreUnavailable.
@@ -24,11 +28,11 @@ def start(log: Log, payload: Any, now: int, channels: frozenset[str] = NO_CHANNE
     auth = payload if isinstance(payload, dict) else {}
     pid, offset = auth.get('pid'), parse_offset(auth.get('offset'))
     if offset is not None and isinstance(pid, str) and _PID.fullmatch(pid):
-        begin = log.resume(offset, channels)
+        begin = log.resume(offset, channels, known)
         if begin.replay is not None and begin.replay.complete:
             return begin, pid
     elif auth.get('since') is not None:
-        begin = log.resume(parse_since(auth['since']), channels)
+        begin = log.resume(parse_since(auth['since']), channels, known)
     else:
         begin = log.begin(now, channels)
     return begin, secrets.token_urlsafe(12)

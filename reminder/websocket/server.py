@@ -189,7 +189,9 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             now, auth = self._now(), packet.data or {}
             identity = self._tokens.identify(auth.get('token'), now)
             channels = identity.allow(parse_channels(auth.get('channels')))
-            begin = recovery.start(self._log, auth, now, channels) if LISTEN in identity.scopes else None
+            begin = (
+                recovery.start(self._log, auth, now, channels, identity.channels) if LISTEN in identity.scopes else None
+            )
         except InvalidInput as error:
             self._refuse(eio_sid, packet.namespace, str(error))
             return

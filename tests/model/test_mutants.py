@@ -9,6 +9,7 @@ import pytest
 
 from reminder.errors import MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place
+from reminder.models.store import Channels
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.log import NO_CHANNELS, Log, Replay, Start
 from reminder.services.offsets import Since
@@ -144,16 +145,16 @@ class CursorWithoutId(Log):
 class ReplayFromTheEnd(Log):
     """What falls due while a replay is being prepared is left out."""
 
-    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
-        start = super().resume(since, channels)
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS, known: Channels = None) -> Start:
+        start = super().resume(since, channels, known)
         return Start(max(start.place or self.end, self.end), start.replay)
 
 
 class BeyondTheEnd(Log):
     """A client that another server, whose clock is ahead, has served already, begins at the end."""
 
-    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
-        start = super().resume(since, channels)
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS, known: Channels = None) -> Start:
+        start = super().resume(since, channels, known)
         return Start(min(start.place or self.end, self.end), start.replay)
 
 
@@ -238,8 +239,8 @@ class KeptPages(Log):
 class OldOffset(Log):
     """A client with an offset of the old log begins at the end."""
 
-    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS) -> Start:
-        start = super().resume(since, channels)
+    def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS, known: Channels = None) -> Start:
+        start = super().resume(since, channels, known)
         is_old = self.record is not None and since.log != self.record.log
         return Start(self.end, Replay(self.end, 0, False)) if is_old else start
 

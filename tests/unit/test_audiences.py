@@ -13,9 +13,9 @@ from reminder.models.event import Place
 from reminder.services import log as log_module
 from reminder.services import pages as pages_module
 from reminder.services.delivery import Reader
-from reminder.services.log import Replay
+from reminder.services.log import Replay, Start
 from reminder.services.offsets import encode_offset, parse_since
-from tests.memory import BASE, minute
+from tests.memory import BASE, event, minute
 from tests.services import FIRST, Packets, Recorder, Services, shrink_pages
 
 A, B, NOBODY = frozenset('a'), frozenset('b'), frozenset('z')
@@ -204,6 +204,22 @@ class TestAReaderThatComesBack:
         reader = services.join(place, B)
         services.catch_up()
         assert (reader.reminders, reader.replayed) == ([8, 9, 11], [(3, True)])
+
+    def test_does_not_learn_when_something_was_that_is_kept_from_them(self) -> None:
+        # Given something for a, and something later for b
+        services = opened()
+        seen, kept = event(1, minute(1)), event(2, minute(2))
+        services.add(1, time=seen.time, channel='a')
+        services.add(2, time=kept.time, channel='b')
+        services.pass_to(minute(3))
+        end = services.log.end
+        # Then the id of the latter is one like any other that is not known, for who may know of a alone
+        for id in (kept.id, event(9, 0).id):
+            assert services.log.resume(parse_since(id), A, A) == Start(end, Replay(end, 0, False))
+            assert services.log.locate(parse_since(id), A) == (end, False)
+        assert services.log.resume(parse_since(seen.id), A, A).place == seen.place
+        # And who may know of b, and does not listen to it, is where it was
+        assert services.log.resume(parse_since(kept.id), A).place == kept.place
 
     def test_does_not_have_all_of_the_log_searched(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # Given a long log for others, with something for a at its begin and at its end

@@ -25,6 +25,7 @@ class FakeLog:
     def __init__(self, complete: bool = True) -> None:
         self.asked: list[Since] = []
         self.channels: list[frozenset[str]] = []
+        self.known: list[frozenset[str] | None] = []
         self.resumed = Start(PLACE, Replay(Place(NOW, ''), 3, complete))
 
     def begin(self, now: int, channels: frozenset[str]) -> Start:
@@ -32,8 +33,9 @@ class FakeLog:
         self.channels.append(channels)
         return BEGUN
 
-    def resume(self, since: Since, channels: frozenset[str]) -> Start:
+    def resume(self, since: Since, channels: frozenset[str], known: frozenset[str] | None) -> Start:
         self.channels.append(channels)
+        self.known.append(known)
         self.asked.append(since)
         return self.resumed
 
@@ -45,8 +47,9 @@ def start(log: Any, payload: object) -> tuple[Start, str]:
 @pytest.mark.parametrize('payload', [None, {'since': OFFSET}, {'pid': 'mine', 'offset': OFFSET}])
 def test_a_client_gets_what_is_for_its_channels(payload: object) -> None:
     log: Any = FakeLog()
-    recovery.start(log, payload, NOW, frozenset({'team'}))
+    recovery.start(log, payload, NOW, frozenset({'team'}), frozenset({'team', 'all'}))
     assert log.channels == [frozenset({'team'})]
+    assert log.known in ([], [frozenset({'team', 'all'})])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ class TestSince:
 @pytest.mark.parametrize('payload', [{'pid': 'mine', 'offset': OFFSET}, {'since': OFFSET}])
 def test_a_store_that_is_away_is_the_callers_to_answer_for(payload: object) -> None:
     class Away(FakeLog):
-        def resume(self, since: Since, channels: frozenset[str]) -> Start:
+        def resume(self, since: Since, channels: frozenset[str], known: frozenset[str] | None) -> Start:
             raise StoreUnavailable('away')
 
     with pytest.raises(StoreUnavailable):
