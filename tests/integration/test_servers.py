@@ -22,6 +22,8 @@ from tests.mongodb import Ferret
 from tests.server import Server, wall
 
 CLOCK = '2026-03-01 10:00:48'
+SLOW = 200
+"""Events a second on each server that the test database takes in its time limit on a busy machine, too."""
 SETTLE = 1.0
 """Seconds in which anything that comes twice would have come."""
 
@@ -51,15 +53,15 @@ def set_clocks(servers: Sequence[ClockedServer], instant: int) -> None:
 
 
 def schedule_in_the_last_moment(
-    servers: Sequence[Server], listeners: Sequence[Client], due: int
+    servers: Sequence[Server], listeners: Sequence[Client], due: int, rate: int
 ) -> tuple[list[Reminder], list[str]]:
-    """Schedules at full speed on all servers until the minute `due` begins, which is that of a second later.
+    """Schedules `rate` events a second on each server until the minute `due` begins, which is that of a second later.
 
     Returns what was acked, when all listeners have been reminded of the last of it and anything else would have come,
     and why other commands failed.
     """
     servers[0].wait_until(due - 1_000)
-    loads = [Load(server, due, rate=1_000) for server in servers]
+    loads = [Load(server, due, rate) for server in servers]
     servers[0].wait_until(due)
     for load in loads:
         load.stop()
@@ -88,7 +90,7 @@ def test_what_is_acked_at_the_last_moment_reaches_everybody_once(
     set_clocks(sqlite_servers, due - 1_500)
 
     # When events are scheduled on both until the minute begins
-    acked, refused = schedule_in_the_last_moment(sqlite_servers, listeners, due)
+    acked, refused = schedule_in_the_last_moment(sqlite_servers, listeners, due, 1_000)
 
     # Then some come too late, and everybody is reminded of all others, once
     assert set(refused) == {too_late(due)}
@@ -108,11 +110,10 @@ def test_what_is_acked_at_the_last_moment_reaches_everybody_once_over_mongodb(
     database.start(servers[0].ahead)
 
     # When events are scheduled on both until the minute begins
-    acked, refused = schedule_in_the_last_moment(servers, listeners, due)
+    acked, refused = schedule_in_the_last_moment(servers, listeners, due, SLOW)
 
-    # Then some come too late, some maybe too much for a slow database, and everybody is reminded of all others, once
-    assert too_late(due) in refused
-    assert all(error == too_late(due) or 'the database is unavailable' in error for error in refused)
+    # Then some come too late, and everybody is reminded of all others, once
+    assert set(refused) == {too_late(due)}
     of = {event['_id'] for event in acked}
     for listener in listeners:
         received = reminders(listener)
