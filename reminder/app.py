@@ -1,6 +1,7 @@
 """The composition root: builds the server from its settings, starts and stops it. Everything is wired here."""
 
 import logging
+import math
 import os
 import resource
 import socket
@@ -39,7 +40,7 @@ from reminder.websocket import admin, counts
 from reminder.websocket.broadcast import CatchUp, SocketIOWire
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
-from reminder.websocket.session import BURST, MAX_MESSAGE, MAX_OUTBOX
+from reminder.websocket.session import BURST, MAX_MESSAGE, MAX_OUTBOX, NO_RATE
 from reminder.websocket.streams import Streams
 from reminder.websocket.turns import give_turn
 from reminder.websocket.workers import MAX_RUNNING
@@ -119,7 +120,7 @@ class Application:
         )
         tokens = Tokens(config)
         api_commands = ObservedCommands(commands, figures, 'http')
-        rates = Rates(config.command_rate_limit, BURST)
+        rates = Rates(config.command_rate_limit or NO_RATE, BURST if config.command_rate_limit else math.inf)
         web = Web(
             page.routes(),
             api.routes(api.Api(api_commands, tokens, engine, rates, MAX_MESSAGE, self._clock.now), engine.origins),

@@ -7,7 +7,16 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from reminder.errors import Changed, InvalidInput, MinuteClosed, NotAllowed, NotAuthenticated, StoreUnavailable, shown
+from reminder.errors import (
+    Changed,
+    InvalidInput,
+    MinuteClosed,
+    NotAllowed,
+    NotAuthenticated,
+    StoreUnavailable,
+    UnknownCommand,
+    shown,
+)
 from reminder.models.event import MINUTE, Event, Place, Series, iso
 from reminder.models.store import Store
 from reminder.services import events, timezones
@@ -151,7 +160,7 @@ class Commands:
             raise InvalidInput("Invalid message passed: an object with a 'command' is required")
         entry = self._table.get(name) if isinstance(name, str) else None
         if entry is None:
-            raise InvalidInput('un-recognized command')
+            raise UnknownCommand('un-recognized command')
         scopes, command = entry
         if identity.has_expired(self._now()):
             raise NotAuthenticated('token has expired')
@@ -331,7 +340,7 @@ class Commands:
     def _get_reminders(self, data: Fields, identity: Identity) -> Envelope:
         """What was delivered, in order."""
         end = self._log.end
-        place, complete = self._log.locate(parse_since(data.all.get('since')))
+        place, complete = self._log.locate(parse_since(data.all.get('since')), identity.channels)
 
         def read(events: Sequence[Event], count: int) -> Sequence[Event]:
             after = events[-1].place if events else place

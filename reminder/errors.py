@@ -20,6 +20,10 @@ class InvalidInput(ReminderError):
     """A client asked for something that cannot be done. The text names the field and is sent to that client."""
 
 
+class UnknownCommand(InvalidInput):
+    """There is no command of that name."""
+
+
 class NotAuthenticated(InvalidInput):
     """Nobody knows who asks: their token is missing, wrong, or has expired."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from reminder.specification import examples, schemas
 from reminder.specification.examples import Json
 from reminder.specification.failures import FAILURES, OTHER_FAILURES, REFUSALS, TOKEN_REFUSALS
+from reminder.specification.openapi import STATUSES
 from reminder.specification.protocol import COMMANDS, EVENTS, LIMITS, Command, Event
 from reminder.specification.schemas import SCHEMAS, Schema
 
@@ -56,6 +57,14 @@ Of several mistakes the first is told; the name, the zone and the form of the ti
 messages belong to the story."""
 OTHER_FAILURES_HEAD = """\
 There are some that take more than such a message:"""
+HTTP_HEAD = """\
+``POST /api/<command>`` with ``data`` as a JSON object in the body, whose ``Content-Type`` is ``application/json``, is \
+answered with what the acknowledgement would get. A token stands in ``Authorization: Bearer``. ``Idempotency-Key`` is \
+the ``key``. The story's messages get the same answers this way. A running server describes this, and its other \
+addresses, as an `OpenAPI <https://www.openapis.org>`_ 3.1 document at ``/openapi.json``.
+
+The status of a success is 200; of a command that there is not, 404; of another method, 405. All others than 200 come \
+with ``{status: 'failure', error}``, and 429 and 503 with ``Retry-After``, the seconds after which to try again:"""
 LIMITS_HEAD = """\
 Where a setting is named, its default is shown."""
 
@@ -98,6 +107,9 @@ def render() -> str:
         ),
         paragraph(OTHER_FAILURES_HEAD),
         *(definition(error, when) for when, error in OTHER_FAILURES),
+        heading('Over HTTP', '-'),
+        *map(paragraph, HTTP_HEAD.split('\n\n')),
+        table(('status', 'when'), list(STATUSES.items())),
         heading('Limits', '-'),
         paragraph(LIMITS_HEAD),
         table(('of', 'limit', 'beyond it'), [(one.of, one.value, one.beyond) for one in LIMITS]),

@@ -16,13 +16,14 @@ _WHAT_IT_IS = (
 )
 _JSON = 'application/json'
 _FAILURE = fields('status error', status={'const': 'failure'}, error=text('what is wrong, in words'))
-_REFUSALS = {
-    '400': 'What was asked for cannot be done; `error` says why.',
+STATUSES = {
+    '400': 'What was asked for cannot be done; ``error`` says why.',
     '401': 'The token is missing, wrong, or has expired.',
     '403': 'The token does not allow it, or the page that asks is of an origin that is not let in.',
     '413': f'The data has more than {MAX_MESSAGE:,} bytes.',
-    '415': f'The body is not `{_JSON}`.',
+    '415': f'The body is not ``{_JSON}``.',
     '429': 'Too many commands in a short time, or too many that ask for the same.',
+    '500': 'A mistake in the server, which is in its log.',
     '503': 'The database is away, or the server is full or stops. Whether it was done is not known.',
 }
 _LATER = {'Retry-After': {'description': 'seconds after which to try again', 'schema': {'type': 'integer'}}}
@@ -58,7 +59,7 @@ def document() -> bytes:
         },
         'components': {
             'schemas': {**SCHEMAS, 'Failure': _FAILURE},
-            'responses': {status: _refusal(status, why) for status, why in _REFUSALS.items()},
+            'responses': {status: _refusal(status, why) for status, why in STATUSES.items()},
             'securitySchemes': {
                 'tokenInQuery': {
                     'type': 'apiKey',
@@ -83,7 +84,7 @@ def _operation(command: Command) -> Json:
     operation: dict[str, Any] = {
         'operationId': command.name,
         'summary': _markdown(command.text),
-        'responses': {'200': _success(command, shown), **_refused(*_REFUSALS)},
+        'responses': {'200': _success(command, shown), **_refused(*STATUSES)},
     }
     if command.name == 'scheduleEvent':
         operation['parameters'] = [_KEY]
@@ -116,7 +117,7 @@ def _examples(values: Any) -> Json:
 
 
 def _refusal(status: str, why: str) -> Json:
-    answer = {'description': why, 'content': {_JSON: {'schema': {'$ref': '#/components/schemas/Failure'}}}}
+    answer = {'description': _markdown(why), 'content': {_JSON: {'schema': {'$ref': '#/components/schemas/Failure'}}}}
     return {**answer, 'headers': _LATER} if status in ('429', '503') else answer
 
 

@@ -1,7 +1,8 @@
 """Commands over HTTP: `POST /api/<command>` with the command's data as JSON is answered with the envelope.
 
-The status repeats what the envelope says: 200, or 400 for a failure; 401 and 403 for who may not; 429 for who asks too
-often, and 503 where nothing can be done now, both with the seconds after which it may be otherwise.
+The status repeats what the envelope says: 200, or 400 for a failure; 401 and 403 for who may not; 404 where there is no
+such command; 429 for who asks too often, and 503 where nothing can be done now, both with the seconds after which it
+may be otherwise.
 
 `Idempotency-Key` is `key`. A body has to say that it is JSON: pages of other origins can send what looks like a form
 without asking first.
@@ -24,7 +25,7 @@ from werkzeug.exceptions import (
 from werkzeug.routing import Rule
 
 from reminder.commands import Envelope, Failure, Runs
-from reminder.errors import Busy, NotAllowed, NotAuthenticated, StoreUnavailable
+from reminder.errors import Busy, Changed, NotAllowed, NotAuthenticated, StoreUnavailable, UnknownCommand
 from reminder.services.origins import Origins
 from reminder.services.rates import Rates
 from reminder.services.tokens import Tokens
@@ -34,7 +35,14 @@ from reminder.web.crossing import crossing
 JSON = 'application/json'
 LATER = 5
 """Seconds after which to try again what cannot be done now."""
-STATUS: dict[type[Exception], int] = {NotAllowed: 403, Busy: 429, StoreUnavailable: 503, Exception: 500}
+STATUS: dict[type[Exception], int] = {
+    NotAllowed: 403,
+    UnknownCommand: 404,
+    Busy: 429,
+    Changed: 429,
+    StoreUnavailable: 503,
+    Exception: 500,
+}
 """What is answered for the kinds of failures; 400 for all others."""
 
 
@@ -44,11 +52,11 @@ class Host(Protocol):
     stopping: bool
     """Whether no more commands are taken."""
 
-    def site(self, environ: dict[str, Any]) -> str:
-        """What a request's client is counted under."""
+    def counted_under(self, environ: dict[str, Any]) -> str:
+        """Whose commands a request's are counted as."""
 
-    def call(self, function: Callable[[], Envelope]) -> Envelope:
-        """Calls a function when it is its turn among the commands of all."""
+    def call(self, function: Callable[[], Envelope], order: float) -> Envelope:
+        """Calls a function when it is its turn among the commands of all, of which those of a low `order` are first."""
 
 
 class Api:
@@ -69,12 +77,12 @@ class Api:
         """Runs the command, if who asks is known, and not too often there. Raises HTTPException for what is refused."""
         if self._host.stopping:
             raise ServiceUnavailable('server is stopping', retry_after=LATER)
-        identity = authorized(self._tokens, bearer(request), self._now())
-        wait = self._rates.take(self._host.site(request.environ), time.monotonic())
+        wait, order = self._rates.take(self._host.counted_under(request.environ), time.monotonic())
         if wait:
             raise TooManyRequests('too many commands in a short time; please try again later', retry_after=ceil(wait))
+        identity = authorized(self._tokens, bearer(request), self._now())
         message = {'command': command, 'data': self._data(request)}
-        envelope = self._host.call(lambda: self._commands.run(message, identity))
+        envelope = self._host.call(lambda: self._commands.run(message, identity), order)
         if isinstance(envelope, Failure) and envelope.kind is NotAuthenticated:
             raise unauthorized(envelope['error'])
         status = STATUS.get(envelope.kind, 400) if isinstance(envelope, Failure) else 200

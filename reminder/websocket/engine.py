@@ -191,13 +191,14 @@ class Engine(engineio.Server):  # type: ignore[misc]
         """The address of a request's client."""
         return client_address(environ, self.trusted_proxies)
 
-    def site(self, environ: Mapping[str, str]) -> str:
-        """What a request's client is counted under; '' for this machine's own."""
-        return site(self.address(environ))
+    def counted_under(self, environ: Mapping[str, str]) -> str:
+        """Whose commands a request's are counted as: all those of an address, but of this machine's own those of one
+        connection, as for sessions: they may be of many, behind a proxy that nobody told us of."""
+        return site(self.address(environ)) or f'{environ["REMOTE_ADDR"]}:{environ["REMOTE_PORT"]}'
 
-    def call(self, function: Callable[[], Result]) -> Result:
-        """Calls a function when it is its turn among the commands of all."""
-        return self.workers.call(function, time.monotonic())
+    def call(self, function: Callable[[], Result], order: float) -> Result:
+        """Calls a function when it is its turn among the commands of all, of which those of a low `order` are first."""
+        return self.workers.call(function, order)
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
@@ -238,7 +239,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         for session in list(self.sockets.values()):
             session.transport.pause(True)
         end = time.monotonic() + timeout
-        while time.monotonic() < end and any(session.busy for session in self.sockets.values()):
+        while time.monotonic() < end and (self.workers.busy or any(session.busy for session in self.sockets.values())):
             gevent.sleep(0.01)
 
     def stop(self) -> None:

@@ -1,8 +1,12 @@
 """Commands over HTTP: the envelope is that of Socket.IO, and the status repeats what it says."""
 
 import json
+import signal
 import socket
+import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +66,17 @@ class TestAnswers:
         assert (answer.status_code, answer.headers['Content-Type']) == (200, 'application/json')
         event = answer.json()['response']
         with SocketIO(server.url) as client:
-            for name, data in (
-                ('getEvent', {'_id': event['_id']}),
-                ('getEvent', {'_id': 'nobody'}),
-                ('scheduleEvent', {'eventName': ''}),
-                ('getAllTimeZones', {}),
-                ('made up', {}),
+            for status, name, data in (
+                (200, 'getEvent', {'_id': event['_id']}),
+                (400, 'getEvent', {'_id': 'nobody'}),
+                (400, 'scheduleEvent', {'eventName': ''}),
+                (200, 'getAllTimeZones', {}),
+                (404, 'made up', {}),
             ):
                 answer = ask(server, name, **data)
+                assert answer.status_code == status
                 client.send('421' + json.dumps(['command', {'command': name, 'data': data}]))
                 assert answer.json() == acked(client)
-                assert answer.status_code == (200 if answer.json()['status'] == 'success' else 400)
 
     def test_come_without_a_body_where_no_data_is_needed(self, server: ClockedServer) -> None:
         assert requests.post(f'{server.url}/api/getStatus', timeout=5).json()['status'] == 'success'
@@ -220,6 +224,31 @@ class TestLimits:
             assert 5 < len(refused) < 10
             assert 1 <= int(refused[-1].headers['Retry-After']) <= 2
             assert status('192.0.2.2').status_code == 200
+
+    def test_this_machines_own_connections_are_limited_each_by_itself(self, tmp_path: Path) -> None:
+        with Server(tmp_path, COMMAND_RATE_LIMIT='1') as server:
+            server.start()
+            url = f'{server.url}/api/getStatus'
+            with requests.Session() as one, requests.Session() as other:
+                assert {one.post(url, timeout=5).status_code for _ in range(15)} == {200, 429}
+                assert other.post(url, timeout=5).status_code == 200
+
+    def test_a_server_that_stops_answers_what_it_has_begun_and_takes_no_more(self, tmp_path: Path) -> None:
+        with Server(tmp_path) as server, requests.Session() as session, ThreadPoolExecutor() as pool:
+            server.start()
+            assert session.post(f'{server.url}/api/getStatus', timeout=5).status_code == 200
+            with sqlite3.connect(tmp_path / 'events.db', isolation_level=None) as lock:
+                lock.execute('BEGIN IMMEDIATE')  # so that a commit has to wait
+                begun = pool.submit(ask, server, 'scheduleEvent', **tea(server))
+                time.sleep(0.5)
+                server.signal(signal.SIGTERM)
+                time.sleep(0.3)
+                answer = session.post(f'{server.url}/api/getStatus', timeout=5)
+                assert (answer.status_code, answer.json()['error']) == (503, 'server is stopping')
+                assert int(answer.headers['Retry-After']) > 0
+                lock.execute('ROLLBACK')
+            assert begun.result().status_code == 200
+            assert server.exit_code() == 0
 
     def test_a_database_that_is_away_is_no_fault_of_the_client(self, tmp_path: Path) -> None:
         server = ClockedServer(tmp_path / 'server', CLOCK)

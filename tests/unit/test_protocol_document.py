@@ -161,7 +161,7 @@ def literals(file: Path) -> Iterator[tuple[str, str]]:
     """The texts of failures in a source: where each stands, and a pattern that it makes."""
     for node in ast.walk(ast.parse(file.read_text())):
         called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
-        if called in ('InvalidInput', 'NotAuthenticated', 'NotAllowed', 'Busy', 'Failure'):
+        if called in ('InvalidInput', 'UnknownCommand', 'NotAuthenticated', 'NotAllowed', 'Busy', 'Failure'):
             assert isinstance(node, ast.Call)
             for argument in node.args:
                 parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
