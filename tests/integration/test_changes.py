@@ -212,13 +212,14 @@ def test_series_come_once_each_in_order_whoever_dies(pair: Pair, connect: Client
 def test_fifty_clients_that_send_the_same_key_at_once_get_the_same_event(pair: Pair, connect: Clients) -> None:
     clients = [connect(server.url, kind) for kind in ['js-4.8'] * 20 + ['python'] * 5 for server in pair.servers]
     due = pair.now() // MINUTE * MINUTE + 5 * MINUTE
-    message = {'command': 'scheduleEvent', 'data': wanted('tea', due, key='k', payload=[1])}
-    acks = [client.ask('command', message) for client in clients]
-    answers = [client.answer(ack, within=30) for client, ack in zip(clients, acks, strict=True)]
-    assert answers[0]['status'] == 'success' and answers == [answers[0]] * 50
-    for client in clients[:2]:
-        (event,) = ask(client, 'listEvents')['events']
-        assert event['_id'] == answers[0]['response']['_id']
+    for command, kind, more in (('listEvents', 'events', {}), ('listSeries', 'series', {'repeat': 'FREQ=DAILY'})):
+        data = wanted('tea', due, key=kind, payload=[1], **more)
+        acks = [client.ask('command', {'command': 'scheduleEvent', 'data': data}) for client in clients]
+        answers = [client.answer(ack, within=30) for client, ack in zip(clients, acks, strict=True)]
+        assert answers[0]['status'] == 'success' and answers == [answers[0]] * 50
+        for client in clients[:2]:
+            (one,) = ask(client, command)[kind]
+            assert one['_id'] == answers[0]['response']['_id']
 
 
 # -- racing the tick ----------------------------------------------------------------------------------------------
