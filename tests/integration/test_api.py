@@ -246,6 +246,7 @@ class TestLimits:
                 answer = session.post(f'{server.url}/api/getStatus', timeout=5)
                 assert (answer.status_code, answer.json()['error']) == (503, 'server is stopping')
                 assert int(answer.headers['Retry-After']) > 0
+                time.sleep(1)  # longer than a server takes to stop that does not wait for anything
                 lock.execute('ROLLBACK')
             assert begun.result().status_code == 200
             assert server.exit_code() == 0
