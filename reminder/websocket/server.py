@@ -4,13 +4,13 @@ the log, and answers. It decides nothing else.
 What is overridden and why. The packet class: the library evaluates any digits and JSON for any type, and collects
 binary attachments, which no command takes. The message handler (registered through the library's public `on`): answers
 to CONNECT carry a `pid`; unknown namespaces and reserved event names are answered as the protocol document says. The
-manager: it searches every room for each client that leaves.
+manager: it searches every room for each client that leaves, and tells those who are not let in yet.
 """
 
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -99,6 +99,12 @@ class Manager(socketio.Manager):  # type: ignore[misc]
         which are the library's, there are few clients, and it sends to each by its room."""
         if room != sid or namespace != '/':
             super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
+
+    def get_participants(self, namespace: str, room: str | None) -> Iterator[tuple[str, str]]:
+        """Those of a room who are let in: the library counts in whoever asks to be, while that is being decided."""
+        for sid, eio_sid in super().get_participants(namespace, room):
+            if not self.is_pre_connected(sid, namespace):
+                yield sid, eio_sid
 
 
 def _quiet_logger(name: str) -> logging.Logger:
