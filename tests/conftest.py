@@ -33,7 +33,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     _timer.start(lambda: None)
 
 
-LONGEST = ('test_cli', 'test_stream', 'test_faults', 'test_restart', 'test_recovery', 'test_auth', 'test_feed', 'test_channels')
+LONGEST = 'test_cli test_stream test_faults test_restart test_recovery test_auth test_feed test_channels'.split()
 """Files that begin first, so that no worker is left alone with one of them in the end."""
 
 
