@@ -17,6 +17,7 @@ from tests.wire import SocketIO
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.measures,
     pytest.mark.skipif(sys.platform != 'linux', reason='the system has no /proc, or lacks 127.0.0.2'),
 ]
 

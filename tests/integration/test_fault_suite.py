@@ -16,7 +16,7 @@ import pytest
 from scripts.fault_suite.ledger import Ledger, Receiver
 from tests.server import ROOT, SETTINGS, millis, missing
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.measures]
 
 DUE = '2026-03-01T10:01:00.000Z'
 LOG = '0123456789abcdef'

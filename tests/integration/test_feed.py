@@ -292,6 +292,7 @@ def test_a_database_that_is_away_is_503(tmp_path: Path) -> None:
         assert (answer.status_code, answer.headers['Retry-After']) == (503, '5')
 
 
+@pytest.mark.measures
 @pytest.mark.long
 def test_ten_thousand_entries_keep_nobody_waiting(tmp_path: Path) -> None:
     # Given a server with more events than there are in a calendar

@@ -15,7 +15,7 @@ from tests.faults import ClockedServer, Proxy, Reminder, reminders, repeated, sc
 from tests.server import MINUTE
 from tests.wire import SocketIO
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.measures]
 
 CLOCK = '2026-03-01 10:00:20'
 REMINDERS = 5_000

@@ -19,7 +19,7 @@ from scripts.soak_suite.hostile import FOREIGN, SCRIPTS, Heard, Script
 from scripts.soak_suite.watch import Sample, wrong_with_answers, wrong_with_log, wrong_with_process
 from tests.server import ROOT, SETTINGS, missing
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.measures]
 
 SHORT = ('--minutes', '0.025', '--connections', '40', '--seed', '1')
 CALM = Sample(memory=50_000, files=20)

@@ -10,7 +10,7 @@ from tests.clients import Clients, Driver
 from tests.faults import ClockedServer, reminders, schedule_many
 from tests.streams import Stream, closing_all, listen, stream_url
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.measures]
 
 CLOCK = '2026-03-01 10:00:30'
 KINDS = ['js', 'python']
