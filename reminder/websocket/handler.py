@@ -34,6 +34,8 @@ PIECE = 16_384
 MAX_HEADERS = 16_384
 """Bytes of a request's headers."""
 
+DIGITS = re.compile(r'\d+', re.ASCII)
+"""What `Content-Length` has to be (RFC 9110 section 8.6)."""
 KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
 """What `Sec-WebSocket-Key` has to be (RFC 6455 section 4.1)."""
 
@@ -204,6 +206,8 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         """
         if self.headers.get('transfer-encoding') is not None or len(self.headers.get_all('content-length', ())) > 1:
             raise ValueError('the length of the body is not clear')
+        if not DIGITS.fullmatch(self.headers.get('content-length', '0').strip(' \t')):  # int() takes +5 and 1_0, too
+            raise ValueError('the length of the body is no number')
         if self.headers.defects or any('\n' in value for value in self.headers.values()):
             raise ValueError('a line that is no header, or belongs to the one before')
 
@@ -236,11 +240,13 @@ class Headers:
         self._left = MAX_HEADERS
 
     def readline(self, limit: int) -> bytes:
-        """One line. Raises ValueError where there have been too many bytes."""
+        """One line. Raises ValueError for a bare CR in it (RFC 9112 section 2.2), and after too many bytes."""
         line: bytes = self._rfile.readline(min(limit, self._left + 1))
         self._left -= len(line)
         if self._left < 0:
             raise ValueError('headers too large')
+        if b'\r' in line.removesuffix(b'\n').removesuffix(b'\r'):  # the library would begin another header there
+            raise ValueError('a line break within a line')
         return line
 
 

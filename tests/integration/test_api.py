@@ -136,6 +136,9 @@ class TestBodies:
         for lengths in (
             b'Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
             b'Content-Length: 2\r\n' * 2 + b'\r\n{}',
+            b'Content-Length: +2\r\n\r\n{}',
+            b'Content-Length: 0_2\r\n\r\n{}',
+            b'X: a\rContent-Length: 2\r\n\r\n{}',
         ):
             assert raw(server, head + lengths).startswith(b'HTTP/1.1 400 ')
 
