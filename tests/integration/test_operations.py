@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def test_a_restore_does_what_it_says(tmp_path: Path, connect: Clients) -> None:
         past, between, to_come, cancelled = (schedule_many(server.url, [name], due)[0] for name, due in names)
         server.set_clock(first - 1_000)
         client.wait_for_reminder(past['_id'])
+        while client.command({'command': 'getStatus'})['response']['delivered'] < past['time']:
+            time.sleep(0.02)  # which is noted after the reminders are written
         with closing(sqlite3.connect(tmp_path / 'events.db')) as database:
             database.execute('VACUUM INTO ?', [str(tmp_path / 'backup.db')])
 
