@@ -2,10 +2,8 @@
 """Restarts a server at random moments under the page's own client, which must get each reminder once, in order."""
 
 import argparse
-import json
 import random
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +15,7 @@ from typing import Any
 
 from fault_suite.databases import Mongo, Sqlite
 from fault_suite.ledger import ACKED, Ledger, Receiver
+from fault_suite.official import NodeProcess
 from fault_suite.program import ROOT, SERVER, asks, make_parser, open_database, supervise
 from fault_suite.screen import Screen, table
 from fault_suite.servers import MINUTE, Clock, Server, ServerError, wall
@@ -47,8 +46,8 @@ SETTLED_WITHIN = 30
 """Seconds for what is owed to come in the end."""
 
 
-class PageClient:
-    """One client of the page in a Node.js process of its own."""
+class PageClient(NodeProcess):
+    """One client of the page."""
 
     def __init__(self, name: str, url: str, ledger: Ledger) -> None:
         self._name = name
@@ -58,36 +57,16 @@ class PageClient:
         self._receiver: Receiver = ledger.receiver("the page's client", resumes=True, ordered=True)
         self._receiver.opening(None)
         self.connections = 0
-        script = Path(__file__).with_suffix('.mjs')
-        self._process = subprocess.Popen(
-            ['node', script, MODULES, url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-        )
-        threading.Thread(target=self._read, daemon=True).start()
+        super().__init__(Path(__file__).with_suffix('.mjs'), MODULES, url)
 
     def ask(self, due: int) -> None:
         """Asks for an event at `due` (ms)."""
-        assert self._process.stdin is not None
         self._asked += 1
         name = f'{self._name} {self._asked}'
         self._ledger.asked(name)
-        self._process.stdin.write(json.dumps({'eventName': name, 'time': wall(due), 'timeZone': 'UTC'}) + '\n')
-        self._process.stdin.flush()
+        self.tell({'eventName': name, 'time': wall(due), 'timeZone': 'UTC'})
 
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            at, name, *arguments = json.loads(line)
-            self._handle(name, arguments, at / 1000)
-
-    def _handle(self, name: str, arguments: list[Any], at: float) -> None:
+    def handle(self, name: str, arguments: list[Any], at: float) -> None:
         match name, arguments:
             case 'state', ['connected', recovered]:
                 self.connections += 1

@@ -160,12 +160,12 @@ class JavaScriptClient(Client):
 
 
 class Driver:
-    """The Node.js process in which JavaScript clients live."""
+    """The Node.js process in which JavaScript clients live: a script that is told and tells JSON lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: Path = JS / 'driver.mjs') -> None:
         self._clients: dict[int, Client] = {}
         self._process = subprocess.Popen(
-            ['node', 'driver.mjs'], cwd=JS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ['node', script.name], cwd=script.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         threading.Thread(target=self._listen, daemon=True).start()
 

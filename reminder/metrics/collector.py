@@ -139,10 +139,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=(label,))
-    for key, value in values.items():
-        family.add_metric((key,), value)
-    return family
+    return _with_values(GaugeMetricFamily(name, text, labels=(label,)), values)
 
 
 def _counter(name: str, text: str, value: float) -> Metric:
@@ -150,7 +147,11 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=(label,))
+    return _with_values(CounterMetricFamily(name, text, labels=(label,)), values)
+
+
+def _with_values(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[str, float]) -> Metric:
+    """The family, with a value for each value of its label."""
     for key, value in values.items():
         family.add_metric((key,), value)
     return family

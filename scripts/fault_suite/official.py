@@ -69,22 +69,24 @@ class PythonClient:
         self._receiver.knows_offset = True
 
 
-class JavaScriptClient:
-    """An unmodified socket.io-client in a Node.js process of its own, which tells what happens to it as JSON lines."""
+class NodeProcess:
+    """A client in a Node.js process of its own, which tells what happens to it as JSON lines."""
 
-    def __init__(self, url: str, receiver: Receiver, module: Path, transports: list[str]) -> None:
-        """`module` is the installed package's folder."""
-        self._receiver = receiver
-        self._offset: str | None = None
-        script = Path(__file__).with_name('client.cjs')
+    def __init__(self, script: Path, *arguments: str | Path) -> None:
         self._process = subprocess.Popen(
-            ['node', script, module.absolute(), url, ','.join(transports)],
+            ['node', script, *arguments],
             stdin=subprocess.PIPE,  # it ends when this does
             stdout=subprocess.PIPE,
             start_new_session=True,
             text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
+
+    def tell(self, message: Any) -> None:
+        """Writes a JSON line to the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + '\n')
+        self._process.stdin.flush()
 
     def stop(self) -> None:
         self._process.kill()
@@ -94,9 +96,24 @@ class JavaScriptClient:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             at, name, *arguments = json.loads(line)
-            self._handle(name, arguments, at / 1000)
+            self.handle(name, arguments, at / 1000)
 
-    def _handle(self, name: str, arguments: list[Any], at: float) -> None:
+    def handle(self, name: str, arguments: list[Any], at: float) -> None:
+        """Takes what the process tells: what happened, and when (s since 1970)."""
+        raise NotImplementedError
+
+
+class JavaScriptClient(NodeProcess):
+    """An unmodified socket.io-client."""
+
+    def __init__(self, url: str, receiver: Receiver, module: Path, transports: list[str]) -> None:
+        """`module` is the installed package's folder."""
+        self._receiver = receiver
+        self._offset: str | None = None
+        script = Path(__file__).with_name('client.cjs')
+        super().__init__(script, module.absolute(), url, ','.join(transports))
+
+    def handle(self, name: str, arguments: list[Any], at: float) -> None:
         match name:
             case 'connect':
                 self._receiver.opening(self._offset)

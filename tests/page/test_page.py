@@ -256,6 +256,35 @@ def test_zones_are_found_by_typing(server: ClockedServer, visit: Visit) -> None:
     page.sees('#preview:has-text("in New York")')
 
 
+MORE_WHILE_FETCHED_ANEW = """(async () => {
+  const { PagedList } = await import('/static/paged.js')
+  const panel = document.createElement('section')
+  for (const name of ['rows', 'empty', 'error', 'more']) {
+    panel.append(Object.assign(document.createElement('div'), { className: name }))
+  }
+  const answers = []
+  const fetch = (after, limit) =>
+    new Promise((resolve) => {
+      const items = Array.from({ length: limit }, (_, number) => Number(after ?? 0) + number)
+      answers.push(() => resolve({ items, next: String(items.at(-1) + 1) }))
+    })
+  const row = () => document.createElement('li')
+  const list = new PagedList(panel, { fetch, key: String, row, version: String })
+  const first = list.refresh()
+  answers.shift()()
+  await first
+  panel.querySelector('.more').click()
+  const second = list.refresh()
+  for (const answer of answers) answer()
+  await second
+  return panel.querySelectorAll('li').length
+})()"""
+
+
+def test_more_is_shown_also_where_the_list_is_fetched_anew_meanwhile(server: ClockedServer, visit: Visit) -> None:
+    assert visit(server.url, **UTC).evaluate(MORE_WHILE_FETCHED_ANEW) == 40
+
+
 def test_lists_are_paged(server: ClockedServer, visit: Visit) -> None:
     due = server.next_minute()
     with Pipeline(server.url) as pipeline:

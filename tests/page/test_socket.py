@@ -1,9 +1,6 @@
 """The page's own Socket.IO client, `static/socket.js`, in Node.js against real servers."""
 
-import json
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import tokens
-from tests.clients import Client, install
+from tests.clients import Client, Driver, install
 from tests.faults import ClockedServer, Proxy, schedule_many
 from tests.page.browser import FOLDER
 from tests.server import MINUTE, free_port, wall
@@ -20,45 +17,17 @@ from tests.server import MINUTE, free_port, wall
 SETTINGS = {'PING_INTERVAL': '0.3', 'PING_TIMEOUT': '0.3'}
 
 
-class Program:
-    """The Node.js process in which the clients of a test live."""
-
-    def __init__(self) -> None:
-        install(FOLDER)
-        self.clients: list[PageClient] = []
-        self._process = subprocess.Popen(
-            ['node', 'client.mjs'], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def tell(self, verb: str, id: int, **rest: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({'verb': verb, 'id': id, **rest}) + '\n')
-        self._process.stdin.flush()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            event = json.loads(line)
-            self.clients[event.pop('id')].record(**event)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
 class PageClient(Client):
     """One of the page's own clients."""
 
-    def __init__(self, program: Program, url: str, options: dict[str, Any]) -> None:
+    def __init__(self, driver: Driver, url: str, options: dict[str, Any]) -> None:
         super().__init__()
-        self._program = program
-        self._id = len(program.clients)
-        program.clients.append(self)
-        program.tell('open', self._id, url=url, options=options)
+        self._driver = driver
+        self._id = driver.adopt(self)
+        driver.tell('open', self._id, url=url, options=options)
 
     def do(self, verb: str, **rest: Any) -> None:
-        self._program.tell(verb, self._id, **rest)
+        self._driver.tell(verb, self._id, **rest)
 
     def begin(self, name: str, data: Any, **options: Any) -> int:
         """Begins a command; returns the number that `answer` takes."""
@@ -80,14 +49,15 @@ Open = Callable[..., PageClient]
 
 
 @pytest.fixture(scope='module')
-def program() -> Iterator[Program]:
-    program = Program()
+def program() -> Iterator[Driver]:
+    install(FOLDER)
+    program = Driver(FOLDER / 'client.mjs')
     yield program
     program.close()
 
 
 @pytest.fixture
-def open_client(program: Program) -> Iterator[Open]:
+def open_client(program: Driver) -> Iterator[Open]:
     opened: list[PageClient] = []
 
     def open_client(url: str, wait: bool = True, **options: Any) -> PageClient:

@@ -1,7 +1,7 @@
 // @ts-check
 /** Reminders as they come: an entry at the top, the tab's title, a notification where it is allowed, a sound. */
 
-import { byId, make, show } from './dom.js'
+import { act, byId, make, show, title } from './dom.js'
 import { kept, local } from './memory.js'
 import { when } from './upcoming.js'
 
@@ -68,26 +68,14 @@ export class Alerts {
         make(
           'li',
           { class: `row ${fired.missed ? 'missed' : 'live'}` },
-          make(
-            'div',
-            { class: 'what' },
-            make('strong', { text: fired.name }),
-            fired.missed && make('span', { class: 'tag', text: 'missed' }),
-            fired.channel !== undefined && make('span', { class: 'tag', text: fired.channel }),
-          ),
+          title(fired, fired.missed ? 'missed' : undefined),
           make('div', { class: 'when' }, ...when(fired, this.#clock.now())),
           make(
             'div',
             { class: 'acts' },
-            make('button', {
-              type: 'button',
-              class: 'small',
-              text: 'Done',
-              'aria-label': `Done: ${fired.name}`,
-              click: () => {
-                this.#fired = this.#fired.filter((other) => other._id !== fired._id)
-                this.draw()
-              },
+            act('Done', `Done: ${fired.name}`, () => {
+              this.#fired = this.#fired.filter((other) => other._id !== fired._id)
+              this.draw()
             }),
           ),
         ),

@@ -27,6 +27,28 @@ export function make(tag, { text, ...properties } = {}, ...children) {
 }
 
 /**
+ * What a row is about: a name, and behind it tags, of which those that are undefined are left out.
+ * @param {{ name: string, channel?: string }} item
+ * @param {...(string | undefined)} tags
+ */
+export const title = ({ name, channel }, ...tags) =>
+  make(
+    'div',
+    { class: 'what' },
+    make('strong', { text: name }),
+    ...[...tags, channel].map((text) => text !== undefined && make('span', { class: 'tag', text })),
+  )
+
+/**
+ * A button of a row.
+ * @param {string} text
+ * @param {string} label what it is called where the row is not seen
+ * @param {() => void} click
+ */
+export const act = (text, label, click) =>
+  make('button', { type: 'button', class: 'small', text, 'aria-label': label, click })
+
+/**
  * Makes a list show `items`, in order. Rows whose item has not changed stay as they are, with the focus in them;
  * from one that goes or is made anew the focus moves to what is there then.
  * @template T

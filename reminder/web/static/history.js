@@ -1,7 +1,7 @@
 // @ts-check
 /** What was: the reminders of a day, and the days before and after it. */
 
-import { byId, make } from './dom.js'
+import { byId, make, title } from './dom.js'
 import { PagedList } from './paged.js'
 import { when } from './upcoming.js'
 import { OWN, resolve, wall } from './wall.js'
@@ -47,12 +47,7 @@ export function makeHistory(socket, clock) {
       make(
         'li',
         { class: 'row' },
-        make(
-          'div',
-          { class: 'what' },
-          make('strong', { text: reminder.name }),
-          reminder.channel !== undefined && make('span', { class: 'tag', text: reminder.channel }),
-        ),
+        title(reminder),
         make('div', { class: 'when' }, ...when(reminder, clock.now())),
       ),
   })

@@ -21,6 +21,8 @@ export class PagedList {
   #items = []
   /** @type {string | null} */
   #next = null
+  /** How many are to be shown: a fetch that is overtaken by another leaves to that what it was for. */
+  #wanted = PAGE
   #fetches = 0
   #source
   #list
@@ -45,12 +47,13 @@ export class PagedList {
   /** Forgets what it shows, and fetches the first page. */
   restart() {
     this.#items = []
+    this.#wanted = PAGE
     return this.refresh()
   }
 
   /** Fetches anew what is shown. */
   refresh() {
-    return this.#fetch(undefined, Math.min(MOST, Math.max(PAGE, this.#items.length)))
+    return this.#fetch(undefined, this.#wanted)
   }
 
   /** Shows what it knows, as something else about it has changed. */
@@ -62,6 +65,7 @@ export class PagedList {
 
   async #fetchMore() {
     const before = this.#items.length
+    this.#wanted = Math.min(MOST, before + PAGE)
     await this.#fetch(this.#next ?? undefined, PAGE)
     // The button may be gone; who used it goes on with what it brought.
     this.#list.children[before]?.querySelector('button')?.focus()

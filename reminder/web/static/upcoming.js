@@ -1,7 +1,7 @@
 // @ts-check
 /** What is coming: events with their count-down, and series; both can be changed and cancelled. */
 
-import { byId, make } from './dom.js'
+import { act, byId, make, title } from './dom.js'
 import { PagedList } from './paged.js'
 import { ruleWords } from './rules.js'
 import { OWN, span, wall, words } from './wall.js'
@@ -41,35 +41,20 @@ export function makeLists(socket, clock, cancellations, change) {
     make(
       'li',
       { class: 'row' },
-      make(
-        'div',
-        { class: 'what' },
-        make('strong', { text: item.name }),
-        item.channel !== undefined && make('span', { class: 'tag', text: item.channel }),
-        item.series !== undefined && make('span', { class: 'tag', text: 'repeats' }),
-        item.repeat !== undefined && make('span', { class: 'tag', text: ruleWords(item.repeat) }),
+      title(
+        item,
+        item.series === undefined ? undefined : 'repeats',
+        item.repeat === undefined ? undefined : ruleWords(item.repeat),
       ),
       make('div', { class: 'when' }, ...when(item, clock.now())),
       item.time !== null && make('div', { class: 'count', 'data-due': Date.parse(item.time) }),
       make(
         'div',
         { class: 'acts' },
-        make('button', {
-          type: 'button',
-          class: 'small',
-          text: 'Change',
-          'aria-label': `Change ${item.name}`,
-          click: () => change(item),
-        }),
-        make('button', {
-          type: 'button',
-          class: 'small',
-          text: 'Cancel',
-          'aria-label': `Cancel ${item.name}`,
-          click: () => {
-            cancellations.cancel(item)
-            focusIn(item._id)
-          },
+        act('Change', `Change ${item.name}`, () => change(item)),
+        act('Cancel', `Cancel ${item.name}`, () => {
+          cancellations.cancel(item)
+          focusIn(item._id)
         }),
       ),
     )
