@@ -91,6 +91,7 @@ def test_a_restore_does_what_it_says(tmp_path: Path, connect: Clients) -> None:
         lost = schedule_many(server.url, ['lost'], third)[0]
         server.set_clock(second - 1_000)
         client.wait_for_reminder(between['_id'])
+        client.wait(lambda _: len(client.messages('cursor')) == 3)  # one when it connected, one after each minute
         (place,) = client.messages('cursor')[-1]
 
         # When the backup takes the place of the database
