@@ -49,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 4_096
 """Connections that the kernel holds until they are accepted; pywsgi's own 128 fails when all clients come at once."""
+OPENING = 1.0
+"""Seconds that who connects to a starting server is kept waiting for the log to be opened at most; afterwards they are
+told to come again."""
 STORE_THREADS = 4
 """A store uses a thread for each file it writes or reads at a time."""
 SCHEDULER_LATE = 15.0
@@ -175,8 +178,13 @@ class Application:
             # gevent puts the address into `strerror`; a name that is not found has a number below 0.
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
             raise StartError(f'cannot listen on {self._config.host}:{self._config.port}: {reason}') from exc
+        self._http.stop_accepting()
         self._catch_up.start(self._delivery)
         self._scheduling = gevent.spawn(self._scheduler.run, self._wait)
+        opened_by = time.monotonic() + OPENING
+        while self._log.record is None and time.monotonic() < opened_by:
+            gevent.sleep(0.005)
+        self._http.start_accepting()
         logger.info(
             'listening on %(url)s, events in %(database)s',
             {

@@ -82,6 +82,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.shares = Shares(max_connections)
         """Who has how many of the sessions."""
         self.origins = Origins(origins)
+        self.moving: set[Probe] = set()  # as many as sessions, see `Probe.await_move`
+        """WebSockets to which clients move whose sessions have ended."""
         self.counts = Counts()
         self.deadlines = Deadlines()
         self.workers = Workers()
@@ -246,6 +248,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
         """Ends all sessions, in the way that makes clients connect again."""
         for session in list(self.sockets.values()):
             session.close()
+        for probe in list(self.moving):
+            probe.end()
         self.deadlines.close()
         self.workers.close()
 

@@ -107,8 +107,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     @property
     def busy(self) -> bool:
-        """Whether a command is being handled, or its answer was not taken yet."""
-        return self._running > 0 or self._queued or bool(self._inbox) or self.transport.waiting > 0
+        """Whether a command is being handled, its answer was not taken yet, or the client is about to move."""
+        return self._running > 0 or self._queued or bool(self._inbox) or self.transport.waiting > 0 or self.upgrading
 
     def send(self, pkt: eio_packet.Packet) -> None:
         """Writes a packet, in order with all others. What Socket.IO's server class calls."""
@@ -334,7 +334,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         assert isinstance(waiting, Polling)
         packets = waiting.take(sys.maxsize)
         waiting.close()
-        transport.pause(self._paused)
+        transport.pause(self._paused or self.server.stopping)
         if packets:
             self.write_chunk(Encoded(packets))
         self._control_flow()
@@ -345,6 +345,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Ends the session; the signature is the base class's. Never waits."""
+        for probe in list(self.probes):
+            probe.await_move()
         self._end(reason or self.server.reason.SERVER_DISCONNECT, GOING_AWAY if self.server.stopping else NORMAL)
 
     def _end(self, reason: str, code: int = NORMAL) -> None:
@@ -378,7 +380,8 @@ class Probe:
     def received(self, packet: str) -> None:
         """Takes the packets of an upgrade: a ping, then the word to move."""
         session = self._session
-        if packet == '2probe' and not (self._answered or session.upgrading or session.upgraded or session.closed):
+        begun = self._answered or session.upgrading or session.upgraded or session.closed
+        if packet == '2probe' and not (begun or session.server.stopping):
             self._answered = session.upgrading = True
             self._transport.write(b'3probe')
             # Ends a GET that waits; the client stops polling once it is answered.
@@ -397,11 +400,24 @@ class Probe:
         """The client gave the WebSocket up, and goes on polling."""
         self.end()
 
+    def await_move(self) -> None:
+        """Keeps the WebSocket, where the server is about to end the session, until the client has moved to it, for
+        UPGRADE_TIMEOUT at most.
+
+        The JavaScript client has stopped polling by then and never polls again: a WebSocket that closes before it has
+        moved leaves it in silence until it misses a ping.
+        """
+        server = self._session.server
+        if self._answered and len(server.moving) < server.shares.total:
+            self._session.probes.discard(self)
+            server.moving.add(self)
+
     def end(self) -> None:
         """Closes the WebSocket, unless the session has moved to it."""
         if self._transport.owner is not self:
             return
         self._session.probes.discard(self)
+        self._session.server.moving.discard(self)
         self._transport.close(POLICY)
         if self._answered:
             self._answered = self._session.upgrading = False

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import gevent
 import pytest
@@ -23,6 +23,8 @@ from reminder.websocket.session import MAX_INBOX, MAX_MESSAGE, MAX_OUTBOX, MAX_P
 from tests import wire
 from tests.engine import INTERVAL, TIMEOUT, Host, hosts, wait_for
 from tests.wire import Polling, WebSocket, engine_url
+
+Answer = TypeVar('Answer')
 
 PIECE = b'x' * 60_000
 FLOOD = 4_000_000
@@ -268,10 +270,10 @@ class TestWindow:
         assert polling.answer().status_code == 200
 
 
-class InBackground:
+class InBackground(Generic[Answer]):
     """A request that waits for its answer beside the test."""
 
-    def __init__(self, request: Callable[[], requests.Response]) -> None:
+    def __init__(self, request: Callable[[], Answer]) -> None:
         self._greenlet = gevent.spawn(request)
         gevent.sleep(0.05)
 
@@ -279,8 +281,9 @@ class InBackground:
     def waits(self) -> bool:
         return not self._greenlet.ready()
 
-    def answer(self) -> requests.Response:
-        return self._greenlet.get(timeout=3)
+    def answer(self) -> Answer:
+        answer: Answer = self._greenlet.get(timeout=3)
+        return answer
 
 
 class TestPosts:
@@ -529,6 +532,52 @@ class TestEnds:
         waiting = InBackground(client.get)
         host.session.close()
         assert waiting.answer().text == '1'
+
+    def test_a_client_in_the_midst_of_an_upgrade_is_told_when_it_has_moved(self, host: Host) -> None:
+        """It has stopped polling, so that it would hear of nothing if the WebSocket closed before."""
+        client = host.polling()
+        waiting = InBackground(client.get)
+        assert waiting.waits
+        with client.probe() as probe:
+            probe.send('2probe')
+            assert probe.read() == '3probe'
+            assert waiting.answer().text == '6'
+            host.session.close()
+            assert host.engine.sockets == {}
+            ending = InBackground(probe.close_code)
+            assert ending.waits
+            probe.send('5')
+            assert ending.answer() == 1008
+            assert host.engine.moving == set()
+
+    def test_a_client_in_the_midst_of_an_upgrade_is_not_waited_for_for_ever(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, 'UPGRADE_TIMEOUT', 0.3)
+        with host.polling().probe() as probe:
+            probe.send('2probe')
+            assert probe.read() == '3probe'
+            host.session.close()
+            ending = InBackground(probe.close_code)
+            assert ending.waits
+            assert ending.answer() == 1008
+            assert host.engine.moving == set()
+
+    def test_a_stopping_server_lets_clients_move_first_and_begins_no_new_moves(self, host: Host) -> None:
+        client, late = host.polling(), host.polling()
+        with client.probe() as probe, late.probe() as refused:
+            probe.send('2probe')
+            assert probe.read() == '3probe'
+            draining = gevent.spawn(host.engine.drain, 5)
+            gevent.sleep(0.05)
+            refused.send('2probe')
+            assert refused.close_code() == 1008
+            assert not draining.ready()
+            probe.send('5')
+            draining.join(1)
+            assert draining.ready()
+            host.engine.stop()
+            assert probe.close_code() == 1001
 
     def test_what_was_written_before_it_is_still_sent(self, host: Host) -> None:
         with host.websocket() as client:
