@@ -87,7 +87,7 @@ class Commands:
     ) -> None:
         """`rest` waits for some seconds."""
         # Rules of series, which may cost tens of ms each, take a quarter of the time at most.
-        self._rules = Gate(1, RULES_WAITING, lambda seconds: rest(3 * seconds))
+        self._rules = Gate(1, RULES_WAITING, 3, rest)
         # Large answers are made few at a time, as each of them keeps all others waiting.
         self._lists = Gate(LISTS, LISTS_WAITING)
         # Changes of one event come one after the other, instead of getting in each other's way.

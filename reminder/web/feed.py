@@ -57,7 +57,7 @@ class Feed:
         """`pause` gives others a turn, `rest` waits for some seconds."""
         self._store = store
         self._pause = pause
-        self._gate = Gate(1, WAITING, rest)
+        self._gate = Gate(1, WAITING, 1, rest)
         self._made: OrderedDict[Channels, _Made] = OrderedDict()
 
     def calendar(self, channels: Channels) -> bytes:

@@ -54,7 +54,7 @@ class Login:
         self._username = username.encode()
         self._hash = password_hash.encode()
         self._in_thread = in_thread
-        self._gate = Gate(1, WAITING, rest)
+        self._gate = Gate(1, WAITING, 1, rest)
 
     def __call__(self, auth: object) -> bool:
         """Whether `auth`, any JSON value, is `{username, password}` as they should be. Raises the library's

@@ -182,10 +182,11 @@ def test_output_that_nobody_reads_is_no_traceback(server: Server) -> None:
 
 
 def test_waiting_ends_with_the_reminder_of_that_very_event(tmp_path: Path, start: Start) -> None:
-    # Given a server shortly before a minute at which another event is due too
-    with Server(tmp_path, clock='2030-01-01 11:59:50') as server:
+    # Given a server, and a minute at which another event is due too
+    with ClockedServer(tmp_path, clock='2030-01-01 11:59:10') as server:
         server.start()
-        at = wall(server.next_minute(margin=7))
+        due = server.next_minute()
+        at = wall(due)
         other = start('schedule', 'Stand-up', '--at', at, '--zone', 'UTC', '--json', '--url', server.url)
         other_id = json.loads(other.line())['_id']
 
@@ -195,28 +196,29 @@ def test_waiting_ends_with_the_reminder_of_that_very_event(tmp_path: Path, start
 
         # Then its own reminder ends it, and is what was acked
         assert event['_id'] != other_id
+        server.set_clock(due - 1_000)
         assert json.loads(waiting.line()) == event
         assert waiting.process.wait(10) == 0
 
 
 def test_listening_survives_restarts_of_the_server(tmp_path: Path, start: Start, connect: Clients) -> None:
     # Given somebody who listens
-    with Server(tmp_path, clock='2030-01-01 11:59:30') as server:
+    with ClockedServer(tmp_path, clock='2030-01-01 11:59:10') as server:
         server.start()
         listening = start('listen', '--url', server.url, TZ='UTC')
         assert listening.line() == f'listening to {server.url} (Ctrl-C ends it)'
 
-        # When the server is ended in good order, and killed, and each time started again shortly before a minute
+        # When the server is ended in good order, and killed, and each time started again
         for end in (server.terminate, server.kill):
             end()
             assert re.fullmatch(r'connection lost \(.*\), connecting again \.\.\.', listening.line())
-            server.skip_to(server.next_minute() - 10_000)
             server.start()
             assert listening.line() == 'connected again'
 
         # Then reminders are printed as ever
         due = server.next_minute(margin=5)
         event = connect(server.url, 'python').schedule('Stand-up', wall(due))
+        server.set_clock(due - 1_000)
         assert listening.line() == f'{wall(due)} UTC  Stand-up  ({event["_id"]})'
         assert listening.interrupt() == 130
 

@@ -8,14 +8,15 @@ import pytest
 import pytz
 
 from tests.clients import KINDS, TRANSPORTS, Client, Clients, schedule_event
+from tests.faults import ClockedServer
 from tests.server import Server, wall
 
 MATRIX = [(kind, transport) for kind in KINDS for transport in TRANSPORTS]
 
 
 @pytest.fixture(scope='module')
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp('clients'), clock='2026-03-01 10:00:50') as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClockedServer]:
+    with ClockedServer(tmp_path_factory.mktemp('clients'), clock='2026-03-01 10:00:30') as server:
         yield server.start()
 
 
@@ -29,12 +30,13 @@ class Watched:
 
 
 @pytest.fixture(scope='module')
-def minute(server: Server, request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Watched]]:
+def minute(server: ClockedServer, request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Watched]]:
     """Every client of the matrix, connected to one server, after the minute for which each scheduled an event."""
     with Clients(lambda: request.getfixturevalue('driver')) as connect:
         clients = {pair: connect(server.url, *pair) for pair in MATRIX}
-        due = server.next_minute(margin=3)
+        due = server.next_minute()
         watched = {pair: Watched(client, client.schedule(f'by {pair}', wall(due))) for pair, client in clients.items()}
+        server.set_clock(due - 1_000)
         server.wait_until(due)
         for one in watched.values():
             one.client.wait_for_reminder(one.event['_id'])

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests import clients
-from tests.server import ROOT, Server
+from tests.faults import ClockedServer
+from tests.server import ROOT
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server shortly before a minute."""
-    with Server(tmp_path, clock='2030-01-01 11:59:50') as server:
+def server(tmp_path: Path) -> Iterator[ClockedServer]:
+    with ClockedServer(tmp_path, clock='2030-01-01 11:59:10') as server:
         yield server.start()
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 class Example:
     """An example as a process that lives by the server's clock."""
 
-    def __init__(self, server: Server, *command: str | Path) -> None:
+    def __init__(self, server: ClockedServer, *command: str | Path) -> None:
         self._output = server.folder / f'{Path(command[-1]).name}.log'
         with self._output.open('wb') as output:
             self._process = subprocess.Popen(
@@ -56,11 +56,12 @@ class Example:
         self._process.wait()
 
 
-def test_each_example_is_reminded_of_what_it_scheduled(server: Server, folder: Path) -> None:
+def test_each_example_is_reminded_of_what_it_scheduled(server: ClockedServer, folder: Path) -> None:
     examples = [Example(server, 'node', folder / 'client.mjs'), Example(server, sys.executable, folder / 'client.py')]
     try:
-        for example in examples:
-            id = example.wait_for("^scheduled:.*?_id'?: '([0-9a-f]{24})'")[1]
+        ids = [example.wait_for("^scheduled:.*?_id'?: '([0-9a-f]{24})'")[1] for example in examples]
+        server.set_clock(server.next_minute() - 1_000)  # theirs, too
+        for example, id in zip(examples, ids, strict=True):
             example.wait_for(f"reminder:[^}}]*_id'?: '{id}'")
     finally:
         for example in examples:
