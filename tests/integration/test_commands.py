@@ -471,7 +471,8 @@ class TestSeries:
 
     def test_to_follow_its_rule_is_paid_for_by_a_rest(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         rests: list[float] = []
-        monkeypatch.setattr(server.commands._rules, '_rest', rests.append)
+        monkeypatch.setattr(server.commands._rules, '_rest', 1e9)
+        monkeypatch.setattr(server.commands._rules, '_sleep', rests.append)
         series = [server.schedule(repeat='FREQ=DAILY', eventName=str(number)) for number in range(3)]
         for command, data, least in (
             ('getEvent', {'_id': series[0]['_id']}, 1),

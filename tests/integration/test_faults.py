@@ -118,6 +118,7 @@ def test_a_database_that_is_away_over_a_minute_costs_nothing(
         server.wait_for('/readyz', 200)
 
 
+@pytest.mark.long
 def test_a_machine_whose_clock_is_an_hour_ahead_of_the_databases_closes_nothing_early(
     tmp_path_factory: pytest.TempPathFactory, connect: Clients
 ) -> None:
@@ -230,6 +231,7 @@ def test_a_full_disk_over_a_minute_costs_nothing(
 # -- the clock --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_autumn_change_neither_holds_up_nor_repeats_anything(tmp_path: Path, connect: Clients) -> None:
     # Given a process in New York, just before clocks there are put back from 02:00 to 01:00, at 06:00 UTC
     with ClockedServer(tmp_path, '2026-11-01 05:58:40', TZ='America/New_York') as server:
@@ -276,6 +278,7 @@ def test_a_clock_that_is_set_forward_brings_what_lies_between_at_once(
     expect_no_more(clients, events)
 
 
+@pytest.mark.long
 def test_a_clock_that_is_set_back_an_hour_loses_and_repeats_nothing(
     server: ClockedServer, clients: list[Client], connect: Clients
 ) -> None:

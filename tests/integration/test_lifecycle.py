@@ -180,15 +180,17 @@ def test_a_server_waits_for_its_database_and_works_when_it_appears(
     assert 'Traceback' not in server.log()
 
 
-@pytest.mark.parametrize('transport', ['polling', 'websocket', 'upgrade'])
 def test_clients_that_have_a_place_come_again_until_the_database_is_there(
-    server: Server, connect: Clients, late_database: tuple[str, Callable[[], object]], transport: str
+    server: Server, connect: Clients, late_database: tuple[str, Callable[[], object]]
 ) -> None:
     """Each is sent away, also in the midst of an upgrade, and none so that it waits for a ping to notice it."""
     server.settings['DATABASE_URL'], appear = late_database
     server.start(ready='/healthz')
     place = {'since': f'{"0" * 16}.1770000000000.'}
-    clients = [connect(server.url, kind, transport, wait=False, auth=place) for kind in ('js-4.8', 'js-3.1') * 4]
+    clients = [
+        connect(server.url, kind, transport, wait=False, auth=place)
+        for kind, transport in [*PAIRS, *[('js-4.8', 'upgrade'), ('js-3.1', 'upgrade')] * 5]
+    ]
     time.sleep(1.5)
     assert not any(client.messages('cursor') for client in clients)
     appear()

@@ -332,6 +332,7 @@ def test_a_python_client_says_since_when_anew_each_time(past: Past, connect: Cli
 # -- kills ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_kills_under_load_lose_nothing_and_repeat_nothing(tmp_path: Path, connect: Clients) -> None:
     # Given clients that know their offset and clients that know none
     server = ClockedServer(tmp_path, CLOCK, COMMAND_RATE_LIMIT='0').start()

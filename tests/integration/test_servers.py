@@ -126,6 +126,7 @@ def test_what_is_acked_at_the_last_moment_reaches_everybody_once_over_mongodb(
 TRANSPORTS = ['websocket'] * 7 + ['polling'] * 3
 
 
+@pytest.mark.long
 def test_a_server_that_dies_within_a_batch_costs_nobody_a_reminder(
     sqlite_servers: list[ClockedServer], connect: Clients
 ) -> None:

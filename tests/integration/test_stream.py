@@ -150,6 +150,7 @@ def test_a_kill_within_a_batch_loses_nothing_and_repeats_nothing(tmp_path: Path,
                 assert reminders(stream) == events
 
 
+@pytest.mark.long
 def test_a_stream_goes_on_at_another_server(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> None:
     one = ClockedServer(tmp_path_factory.mktemp('one'), CLOCK)
     two = ClockedServer(tmp_path_factory.mktemp('two'), CLOCK, DATABASE_URL=one.settings['DATABASE_URL'])
