@@ -81,6 +81,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._queued = False
         """Whether a worker was asked for that has not begun yet."""
         self._paused = False
+        self._left = ''
+        """Why the client has ended the session, of which what it sent before is still handled."""
         self._allowed_until = 0.0
         """Until when (monotonic) the messages that were handled would have taken at just the rate limit."""
         self._slowed = False
@@ -192,10 +194,21 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def lost(self) -> None:
         """The transport's word that the client is gone."""
-        self._end(self.server.reason.TRANSPORT_CLOSE)
+        self._leave(self.server.reason.TRANSPORT_CLOSE)
+
+    def _leave(self, reason: str) -> None:
+        """The client has ended the session: what it sent before is still handled, as it may not care for answers."""
+        self._left = self._left or reason
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._left and not (self._inbox or self._running):
+            self._end(self._left)
 
     def _receive(self, packet: str) -> None:
         kind = packet[:1]
+        if self._left:
+            return
         if kind == '4' or kind == 'b':
             self._inbox.append(packet[1:] if kind == '4' else None)
             self._control_flow()
@@ -204,7 +217,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
                 self._pongs = self._pings
                 self.server.deadlines.after(self.server.ping_interval, self.server.ping, self.sid)
         elif packet == '1':
-            self._end(self.server.reason.CLIENT_DISCONNECT)
+            self._leave(self.server.reason.CLIENT_DISCONNECT)
         elif packet != '6':
             raise Malformed('unknown packet')
 
@@ -220,6 +233,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         finally:
             self._running -= 1
             self._control_flow()
+            self._end_if_done()
 
     def _within_rate(self) -> bool:
         """Counts one more message, unless the client is too far ahead of the rate limit; it goes on later then."""

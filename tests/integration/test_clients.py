@@ -1,5 +1,6 @@
 """The main job with the official clients: schedule, be answered, be reminded, over every transport."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -108,3 +109,23 @@ def test_500_commands_at_once_on_one_connection_are_all_answered(
 def test_the_longest_name_goes_both_ways(server: Server, connect: Clients, pair: tuple[str, str]) -> None:
     name = '🦉' * 1_000
     assert connect(server.url, *pair).schedule(name, '2030-01-01 00:00')['name'] == name
+
+
+@pytest.mark.parametrize('pair', [pair for pair in MATRIX if pair[0] != 'python'], ids='-'.join)
+def test_what_is_asked_for_right_before_leaving_is_done(
+    server: Server, connect: Clients, pair: tuple[str, str]
+) -> None:
+    """Whoever needs no answer asks, and is gone. (The Python client closes before it has sent what it was given.)"""
+    names = {f'{number} of {pair}' for number in range(20)}
+    for name in names:
+        client = connect(server.url, *pair)
+        client.emit('command', schedule_event(name, '2031-01-01 00:00'))
+        client.close()
+    rest, deadline = connect(server.url), time.monotonic() + 10
+    page = {'from': '2031-01-01T00:00:00Z', 'to': '2031-01-01T00:01:00Z', 'limit': 1_000}
+    while True:
+        answer = rest.command({'command': 'listEvents', 'data': page})
+        if names <= {event['name'] for event in answer['response']['events']}:
+            break
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.1)

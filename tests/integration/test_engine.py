@@ -527,6 +527,51 @@ class TestEnds:
             assert host.ended == [reason]
             assert host.engine.sockets == {}
 
+    @pytest.mark.parametrize(
+        ('end', 'reason'),
+        [
+            (wire.frame(wire.FIN | wire.CLOSE), 'transport close'),
+            (message('1'), 'client disconnect'),
+            (message('1') + message('4too late') + wire.frame(wire.FIN | wire.CLOSE), 'client disconnect'),
+            (None, 'transport close'),
+        ],
+        ids=['closes', 'says so', 'says so and goes on', 'is gone'],
+    )
+    def test_what_a_client_sent_before_it_left_is_handled(self, host: Host, end: bytes | None, reason: str) -> None:
+        """Whoever does not care for answers sends commands and leaves, all in one piece."""
+        with host.websocket() as client:
+            gate = Gate(host)
+            numbers = [str(number) for number in range(WINDOW + 50)]
+            client.send_bytes(b''.join(message(f'4{number}') for number in numbers) + (end or b''))
+            if end is None:
+                client.close()
+            wait_for(lambda: gate.running == WINDOW)
+            gevent.sleep(0.02)
+            assert host.ended == []
+            gate.open()
+            wait_for(lambda: host.ended)
+            assert (gate.started, host.ended) == (numbers, [reason])
+
+    def test_what_a_polling_client_sent_before_it_left_is_handled(self, host: Host) -> None:
+        client = host.polling()
+        gate = Gate(host)
+        waiting = InBackground(client.get)
+        client.post('4a', '4b', '1')
+        wait_for(lambda: gate.started)
+        gate.open()
+        wait_for(lambda: host.ended)
+        assert (gate.started, host.ended) == (['a', 'b'], ['client disconnect'])
+        assert waiting.answer().status_code == 200
+
+    def test_a_client_that_left_is_not_handled_for_ever(self, start: Callable[..., Host]) -> None:
+        host = start(ping_interval=0.1, ping_timeout=0.2)
+        with host.websocket() as client:
+            gate = Gate(host)
+            client.send_bytes(message('4a') + message('4b') + wire.frame(wire.FIN | wire.CLOSE))
+            wait_for(lambda: host.ended, within=2)
+            assert host.ended == ['ping timeout']
+            gate.open()
+
     def test_a_get_that_waits_is_answered(self, host: Host) -> None:
         client = host.polling()
         waiting = InBackground(client.get)

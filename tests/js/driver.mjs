@@ -48,7 +48,7 @@ const verbs = {
   },
 
   disconnect({ id }) {
-    sockets.get(id).disconnect();
+    sockets.get(id)?.disconnect();
     sockets.delete(id);
   },
 };
