@@ -6,11 +6,15 @@ byte of it consumed, who serve it or say what is wrong with it; a WebSocket of t
 """
 
 import base64
+import errno
 import hashlib
+import logging
+import os
 import re
 import socket
 from typing import Any
 
+import gevent
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 from gevent.socket import socket as GeventSocket
@@ -20,12 +24,18 @@ from reminder.websocket.engine import Engine
 from reminder.websocket.handler import KEY, SILENCE, Handler, RawSocket
 from reminder.websocket.turns import Turnstile
 
+logger = logging.getLogger(__name__)
+
 PATH = '/socket.io/'
 MAX_HEAD = 8_192
 """Bytes of a request that are looked at in the hub."""
 VISITORS = 2
 """HTTP connections for each session: a polling client has one that waits, and one to send by."""
 
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""What accepting fails with where the machine, or this process, has no room for one more connection."""
+RETRY = 1.0
+"""Seconds after which it is tried again."""
 REQUESTS = 8
 """HTTP requests that are answered between two looks at the network; half a millisecond each."""
 
@@ -53,6 +63,7 @@ class Server(WSGIServer):  # type: ignore[misc]
         self.pre_start_hook = self._keep_http
         self.silent: set[Greeting] = set()
         """New connections that have not said anything yet, for at most SILENCE; they are visitors, too."""
+        self._exhausted = False
 
     def init_socket(self) -> None:
         """Makes the listener; connections inherit its options."""
@@ -64,10 +75,33 @@ class Server(WSGIServer):  # type: ignore[misc]
         """Accepts a connection, as a plain socket: most never need gevent's own."""
         try:
             descriptor, address = self.socket._accept()
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionAbortedError):
             return None
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            self._wait_for_room(error)
+            return None
+        if self._exhausted:
+            self._exhausted = False
+            logger.info('connections are accepted again', {'event': 'accepting_again'})
         listener = self.socket
         return RawSocket(listener.family, listener.type, listener.proto, descriptor), address
+
+    def _wait_for_room(self, error: OSError) -> None:
+        """Leaves those who come in the backlog for a while; gevent's own would print a traceback for each try."""
+        if not self._exhausted:
+            self._exhausted = True
+            logger.error(
+                'new connections wait: %(error)s',
+                {'event': 'accepting_waits', 'error': os.strerror(error.errno or 0)},
+            )
+        self.stop_accepting()
+        gevent.spawn_later(RETRY, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self.started:
+            self.start_accepting()
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Takes a new connection. gevent's own would spawn a greenlet that waits for the request."""

@@ -1,11 +1,12 @@
 """Start and end of the process: signals, wrong settings, a busy port, a database that is not there yet."""
 
 import json
+import resource
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,29 @@ def test_a_server_ends_in_time_although_its_database_is_gone(server: Server, tmp
     code, seconds = server.terminate()
     assert code == 0
     assert seconds < 5
+
+
+def test_a_server_without_room_for_one_more_file_says_so_once_and_goes_on(server: Server, connect: Clients) -> None:
+    # Given a server with a client that may open ten files more
+    client = connect(server.start().url)
+    limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    room = len(list(Path(f'/proc/{server.pid}/fd').iterdir())) + 10
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (room, limits[1]))
+
+    # When more connect, for so long that it tries again
+    with ExitStack() as connections:
+        for _ in range(30):
+            connections.enter_context(socket.create_connection(('127.0.0.1', server.port)))
+        time.sleep(2.5)
+        assert 'Too many open files' in server.log()
+        # Then who is connected is served
+        assert client.command({'command': 'getAllTimeZones'})['status'] == 'success'
+
+    # And others are again when there is room
+    server.wait_for('/healthz', 200)
+    log = server.log()
+    assert (log.count('accepting_waits'), log.count('accepting_again')) == (1, 1)
+    assert 'Traceback' not in log
 
 
 def test_json_logs_are_one_object_a_line(server: Server, connect: Clients) -> None:
