@@ -23,9 +23,10 @@ from reminder.cli import main  # noqa: E402
 from reminder.websocket.broadcast import Connection  # noqa: E402
 from reminder.websocket.handler import Handler  # noqa: E402
 from reminder.websocket.handshake import Greeting  # noqa: E402
-from reminder.websocket.session import Probe, Session  # noqa: E402
+from reminder.websocket.session import Session  # noqa: E402
 from reminder.websocket.streams import Stream  # noqa: E402
 from reminder.websocket.transport import Polling, WebSocket  # noqa: E402
+from reminder.websocket.upgrade import Probe  # noqa: E402
 from reminder.websocket.workers import Workers  # noqa: E402
 
 KINDS = (Connection, Greeting, Handler, Polling, Probe, Session, Stream, WebSocket)

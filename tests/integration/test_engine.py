@@ -16,8 +16,7 @@ import websocket
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
-from reminder.websocket import handshake
-from reminder.websocket import session as module
+from reminder.websocket import handshake, upgrade
 from reminder.websocket.encoded import Encoded
 from reminder.websocket.session import MAX_INBOX, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Session
 from tests import wire
@@ -484,7 +483,7 @@ class TestUpgrade:
             assert host.session.idle
 
     def test_a_probe_is_given_up_after_a_while(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, 'UPGRADE_TIMEOUT', 0.1)
+        monkeypatch.setattr(upgrade, 'UPGRADE_TIMEOUT', 0.1)
         client = host.polling()
         with self.probe(client) as moved:
             assert not host.session.idle
@@ -598,7 +597,7 @@ class TestEnds:
     def test_a_client_in_the_midst_of_an_upgrade_is_not_waited_for_for_ever(
         self, host: Host, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, 'UPGRADE_TIMEOUT', 0.3)
+        monkeypatch.setattr(upgrade, 'UPGRADE_TIMEOUT', 0.3)
         with host.polling().probe() as probe:
             probe.send('2probe')
             assert probe.read() == '3probe'

@@ -1,0 +1,70 @@
+"""The move of a session from long-polling to a WebSocket: a client probes it, is answered, stops polling, and moves."""
+
+from typing import Any
+
+from reminder.websocket.frames import POLICY
+from reminder.websocket.session import MAX_MESSAGE, Session
+from reminder.websocket.transport import Polling, WebSocket
+
+UPGRADE_TIMEOUT = 10.0
+"""Seconds between a probe and the packet that ends the upgrade."""
+
+
+class Probe:
+    """A WebSocket that a polling client tries before it moves to it."""
+
+    def __init__(self, session: Session, sock: Any, buffered: bytes, answer: bytes) -> None:
+        self._session = session
+        self._transport = WebSocket(sock, MAX_MESSAGE, self)
+        self._answered = False
+        for other in list(session.probes):
+            other.end()
+        session.probes.add(self)
+        session.server.deadlines.after(UPGRADE_TIMEOUT, self.end)
+        self._transport.start(buffered, answer)
+
+    def received(self, packet: str) -> None:
+        """Takes the packets of an upgrade: a ping, then the word to move."""
+        session = self._session
+        begun = self._answered or session.upgrading or session.upgraded or session.closed
+        if packet == '2probe' and not (begun or session.server.stopping):
+            self._answered = session.upgrading = True
+            self._transport.write(b'3probe')
+            # Ends a GET that waits; the client stops polling once it is answered.
+            if isinstance(session.transport, Polling) and session.transport.polled:
+                session.transport.write(b'6')
+        elif packet == '5' and self._answered and not session.closed:
+            session.probes.discard(self)
+            session.upgrade(self._transport)
+        else:
+            self.end()
+
+    def drained(self) -> None:
+        """Nothing waits for it."""
+
+    def lost(self) -> None:
+        """The client gave the WebSocket up, and goes on polling."""
+        self.end()
+
+    def await_move(self) -> None:
+        """Keeps the WebSocket, where the server is about to end the session, until the client has moved to it, for
+        UPGRADE_TIMEOUT at most.
+
+        The JavaScript client has stopped polling by then and never polls again: a WebSocket that closes before it has
+        moved leaves it in silence until it misses a ping.
+        """
+        server = self._session.server
+        if self._answered and len(server.moving) < server.shares.total:
+            self._session.probes.discard(self)
+            server.moving.add(self)
+
+    def end(self) -> None:
+        """Closes the WebSocket, unless the session has moved to it."""
+        if self._transport.owner is not self:
+            return
+        self._session.probes.discard(self)
+        self._session.server.moving.discard(self)
+        self._transport.close(POLICY)
+        if self._answered:
+            self._answered = self._session.upgrading = False
+            self._session.drained()
