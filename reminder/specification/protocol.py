@@ -24,7 +24,7 @@ from reminder.services.tokens import LEEWAY, MAX_TOKEN
 from reminder.specification import schemas
 from reminder.specification.schemas import Schema
 from reminder.websocket.addresses import SHARE
-from reminder.websocket.session import BURST, MAX_INBOX, MAX_MESSAGE, MAX_POST, MAX_POST_PACKETS, WINDOW
+from reminder.websocket.session import BURST, MAX_INBOX, MAX_INBOX_SIZE, MAX_MESSAGE, MAX_POST, MAX_POST_PACKETS, WINDOW
 
 DEFAULTS = Config.from_env({})
 
@@ -203,7 +203,11 @@ LIMITS = (
         'HTTP 429',
     ),
     Limit('commands of a connection at once', _number(WINDOW), 'they are handled later'),
-    Limit('messages of a connection that wait', _number(MAX_INBOX), 'nothing more is read until they are fewer'),
+    Limit(
+        'messages of a connection that wait',
+        f'{_number(MAX_INBOX)}, {_number(MAX_INBOX_SIZE, "characters")}',
+        'nothing more is read until they are fewer',
+    ),
     Limit(
         'clients at a time',
         f'``MAX_CONNECTIONS``: {_number(DEFAULTS.max_connections)}, one in {SHARE} of them from one address',

@@ -40,6 +40,8 @@ command is done."""
 MAX_INBOX = 512
 """Messages of one connection that wait for the window, above which nothing more is read from it. One read (16 KiB)
 may go beyond."""
+MAX_INBOX_SIZE = 65_536
+"""Characters of these messages, above which it is so, too."""
 NO_RATE = 100
 """Messages a second at which it is reckoned who has asked for less, where there is no rate limit."""
 MAX_OUTBOX = 262_144
@@ -75,7 +77,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.established = False
         """Whether Socket.IO's CONNECT was answered; until then messages are handled one by one, so that none overtakes
         it, and the session ends if it takes too long."""
-        self._inbox: deque[str | None] = deque()  # MAX_INBOX, and what one read or POST brings beyond
+        self._inbox: deque[str | None] = deque()  # MAX_INBOX, MAX_INBOX_SIZE, and what one read or POST brings beyond
+        self._inbox_size = 0
         self._running = 0
         self._queued = False
         """Whether a worker was asked for that has not begun yet."""
@@ -169,7 +172,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             return
         if isinstance(self.transport, WebSocket) and unread is not None and self.transport.taken() > unread:
             self._await_pong(self.transport.taken() if self.transport.backlog() else None)
-        elif len(self._inbox) > MAX_INBOX and not self._full:
+        elif self._ahead and not self._full:
             self._await_pong(None)  # it waits behind what the client sent before, and is not handled yet
         else:
             self._end(self.server.reason.PING_TIMEOUT, POLICY)
@@ -196,12 +199,13 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._leave(self.server.reason.TRANSPORT_CLOSE)
 
     def _leave(self, reason: str) -> None:
-        """The client has ended the session: what it sent before is still handled, as it may not care for answers."""
+        """The client has ended the session: what it sent before is still handled, as it may not care for answers, but
+        not where it is ahead of the rate limit."""
         self._left = self._left or reason
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._left and not (self._inbox or self._running):
+        if self._left and (self._slowed or self._full or not (self._inbox or self._running)):
             self._end(self._left)
 
     def _receive(self, packet: str) -> None:
@@ -210,6 +214,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             return
         if kind == '4' or kind == 'b':
             self._inbox.append(packet[1:] if kind == '4' else None)
+            self._inbox_size += len(packet)
             self._control_flow()
         elif packet == '3':
             if self._pongs < self._pings:
@@ -227,6 +232,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         try:
             if self._inbox and not self.closed and not self._full and self._within_rate():
                 message = self._inbox.popleft()
+                self._inbox_size -= 1 + len(message or '')
                 self._control_flow()
                 self.server.handle_message(self, message)
         finally:
@@ -256,6 +262,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Whether the client has to take answers before it gets more."""
         return self.transport.waiting > MAX_OUTBOX
 
+    @property
+    def _ahead(self) -> bool:
+        """Whether the client has sent as much as may wait to be handled."""
+        return len(self._inbox) > MAX_INBOX or self._inbox_size > MAX_INBOX_SIZE
+
     def _control_flow(self) -> None:
         """Has one more message handled at the same time, if the window allows and the client takes its answers; stops
         reading from one that does not, or that is ahead of its own commands."""
@@ -265,7 +276,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             self._queued = True
             # Who has asked for less goes first: a client within the rate does not wait for those that are ahead of it.
             self.server.workers.run(self._work, max(self._allowed_until, time.monotonic()))
-        paused = full or len(self._inbox) > MAX_INBOX
+        paused = full or self._ahead
         if paused != self._paused:
             self._paused = paused
             self.transport.pause(paused)

@@ -18,7 +18,7 @@ from gevent.lock import BoundedSemaphore
 
 from reminder.websocket import handshake, upgrade
 from reminder.websocket.encoded import Encoded
-from reminder.websocket.session import MAX_INBOX, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Session
+from reminder.websocket.session import MAX_INBOX, MAX_INBOX_SIZE, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Session
 from tests import wire
 from tests.engine import INTERVAL, TIMEOUT, Host, hosts, wait_for
 from tests.wire import Polling, WebSocket, engine_url
@@ -180,7 +180,7 @@ class TestWindow:
                 while sent < len(data):
                     sent += sock.send(view[sent:])
             assert len(gate.started) == WINDOW
-            assert MAX_INBOX < len(host.session._inbox) <= MAX_INBOX + 2 * 65_536 // 1_000
+            assert MAX_INBOX_SIZE < host.session._inbox_size <= MAX_INBOX_SIZE + 2 * 65_536
             gate.open()
 
             def send_the_rest() -> None:
@@ -295,6 +295,19 @@ class TestPosts:
         assert host.ended == ['ping timeout']
         posting.answer()
 
+    def test_few_that_are_long_are_ahead_of_the_window_too(self, host: Host) -> None:
+        client = host.polling()
+        gate = Gate(host)
+        posting = InBackground(
+            lambda: client.post(*(f'4{number}' for number in range(WINDOW)), *['4' + 'x' * 9_000] * 20)
+        )
+        assert posting.waits
+        assert host.session._inbox_size <= MAX_INBOX_SIZE + 9_000
+        gate.open()
+        assert posting.answer().status_code == 200
+        wait_for(lambda: len(gate.started) == WINDOW + 20)
+        assert host.session._inbox_size == 0
+
     def test_one_is_held_while_its_commands_wait_for_the_window(self, host: Host) -> None:
         client = host.polling()
         gate = Gate(host)
@@ -366,6 +379,7 @@ class TestPosts:
 
     def test_one_of_the_announced_size_is_taken(self, host: Host) -> None:
         client = host.polling()
+        host.handle = lambda session, text: None
         packet = '4' + 'x' * (MAX_MESSAGE - 1)
         packets = [packet] * (MAX_POST // (MAX_MESSAGE + 1))
         assert client.post(*packets).text == 'ok'
