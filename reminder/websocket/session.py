@@ -202,6 +202,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """The client has ended the session: what it sent before is still handled, as it may not care for answers, but
         not where it is ahead of the rate limit."""
         self._left = self._left or reason
+        self._control_flow()  # it may have waited for answers to be taken
         self._end_if_done()
 
     def _end_if_done(self) -> None:

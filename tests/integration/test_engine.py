@@ -576,6 +576,17 @@ class TestEnds:
         assert (gate.started, host.ended) == (['a', 'b'], ['client disconnect'])
         assert waiting.answer().status_code == 200
 
+    def test_a_client_that_took_no_answers_and_left_is_gone(self, host: Host) -> None:
+        with host.websocket() as client:
+            host.handle = lambda session, text: session.write(b'4' + PIECE)
+            client.send_bytes(message('4a') * MAX_INBOX)
+            wait_for(lambda: host.session._full)
+            gevent.sleep(0.05)
+            assert host.session._inbox
+            client.close()
+            wait_for(lambda: host.ended)
+            assert host.ended == ['transport close']
+
     def test_a_client_that_left_is_not_handled_for_ever(self, start: Callable[..., Host]) -> None:
         host = start(ping_interval=0.1, ping_timeout=0.2)
         with host.websocket() as client:
