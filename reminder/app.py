@@ -61,7 +61,7 @@ GRACE = 2_000
 DRAIN = 2.0
 """Seconds that a stopping server gives the commands that it has received."""
 LAST_TICK = 1.5
-"""Seconds that a stopping server gives a minute that is closed and not written yet."""
+"""Seconds that a stopping server gives a minute that is closed and not written yet, from its first moment on."""
 
 
 class Application:
@@ -124,9 +124,10 @@ class Application:
         tokens = Tokens(config)
         api_commands = ObservedCommands(commands, figures, 'http')
         rates = Rates(config.command_rate_limit or NO_RATE, BURST if config.command_rate_limit else math.inf)
+        http = api.Api(api_commands, tokens, engine, rates, MAX_MESSAGE, self._clock.now, engine.counts.limits)
         web = Web(
             page.routes(),
-            api.routes(api.Api(api_commands, tokens, engine, rates, MAX_MESSAGE, self._clock.now), engine.origins),
+            api.routes(http, engine.origins),
             probes.routes(self.health, {'/asyncapi.json': asyncapi.document(), '/openapi.json': openapi.document()}),
             scrapes.routes(metrics.expose, tokens, self._clock.now),
             stream.routes(self._log, tokens, self._streams, self._server.eio.origins, self._clock.now),
@@ -197,12 +198,13 @@ class Application:
     def stop(self) -> None:
         """Stops accepting, finishes what was received, closes the clients so that they connect elsewhere. Under 5 s."""
         logger.info('stopping', {'event': 'stopping'})
+        begun = time.monotonic()
         self._stopping.set()
         # Still listening, as a polling client may need a new connection to fetch its answers.
         self._server.eio.drain(DRAIN)
         self._http.close()
         if self._scheduling is not None:
-            self._scheduling.join(LAST_TICK)
+            self._scheduling.join(max(0.0, begun + LAST_TICK - time.monotonic()))
             self._scheduling.kill()
             self._catch_up.stop()
         self._streams.stop()

@@ -11,6 +11,7 @@ line is about, a connection or a request, is added to all lines that are written
 import json
 import logging
 import re
+import secrets
 import time
 import traceback
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from contextvars import ContextVar
 from typing import Any
 
 _PLAIN = re.compile(r'[!#-<>-~]+', re.ASCII)
+_ID = re.compile(r'[A-Za-z0-9._-]{1,64}', re.ASCII)
 _SHOWN_ID = 8
 """Characters of a session's id. All of it would let who reads the log speak for that client."""
 
@@ -30,6 +32,11 @@ REQUEST: ContextVar[str | None] = ContextVar('request', default=None)
 def connection(sid: str) -> str:
     """What a connection is called in the log: how its session's id begins."""
     return sid[:_SHOWN_ID]
+
+
+def request_id(given: str) -> str:
+    """What a request is called in the log: as a proxy before us calls it (`X-Request-Id`), if any does."""
+    return given if _ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def log_to_stderr(level: str, form: str) -> None:

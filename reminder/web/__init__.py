@@ -4,8 +4,7 @@ What all answers have in common is decided here, and nothing else: no door knows
 """
 
 import json
-import re
-import secrets
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,12 +12,13 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from reminder.logs import REQUEST
+from reminder.logs import REQUEST, request_id
+
+logger = logging.getLogger(__name__)
 
 Endpoint = Callable[..., Response]
 """Answers a request, which comes with what the rule found in the path. Raises HTTPException for what is refused."""
 StartResponse = Callable[..., Any]
-_ID = re.compile(r'[A-Za-z0-9._-]{1,64}', re.ASCII)
 
 
 class Web:
@@ -29,13 +29,13 @@ class Web:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answers what its doors have a route for. What is refused is answered like a failure."""
-        id = _request_id(environ)
+        id = request_id(environ.get('HTTP_X_REQUEST_ID', ''))
         token = REQUEST.set(id)
         try:
             endpoint, found = self._routes.bind_to_environ(environ).match()
             response = endpoint(Request(environ), **found)
         except HTTPException as refusal:
-            response = _refused(refusal)
+            response = _refused(refusal, environ)
         finally:
             REQUEST.reset(token)
         response.headers['X-Request-Id'] = id
@@ -45,15 +45,20 @@ class Web:
         return body
 
 
-def _request_id(environ: dict[str, Any]) -> str:
-    """What the request is called in the log: as a proxy before us calls it, if any does."""
-    given = environ.get('HTTP_X_REQUEST_ID', '')
-    return given if _ID.fullmatch(given) else secrets.token_hex(8)
-
-
-def _refused(refusal: HTTPException) -> Response:
+def _refused(refusal: HTTPException, environ: dict[str, Any]) -> Response:
     told = refusal.description != type(refusal).description  # the library's own are for people before a browser
     error = refusal.description if told else refusal.name.lower()
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            '%(method)s %(path)s: %(error)s',
+            {
+                'event': 'refused',
+                'method': environ['REQUEST_METHOD'],
+                'path': environ.get('PATH_INFO'),  # without the query, which may hold a token
+                'status': refusal.code,
+                'error': error,
+            },
+        )
     body = json.dumps({'status': 'failure', 'error': error}, ensure_ascii=False) + '\n'
     response = Response(body, refusal.code, content_type='application/json')
     for name, value in refusal.get_headers():

@@ -10,6 +10,7 @@ without asking first.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from math import ceil
 from typing import Any, NoReturn, Protocol
@@ -63,15 +64,24 @@ class Api:
     """The door. It only reads the request, asks the command table, and says the answer."""
 
     def __init__(
-        self, commands: Runs, tokens: Tokens, host: Host, rates: Rates, max_body: int, now: Callable[[], int]
+        self,
+        commands: Runs,
+        tokens: Tokens,
+        host: Host,
+        rates: Rates,
+        max_body: int,
+        now: Callable[[], int],
+        limits: Counter[str],
     ) -> None:
-        """`max_body`: bytes of a request. `now` gives the instant (ms, UTC)."""
+        """`max_body`: bytes of a request. `now` gives the instant (ms, UTC). In `limits` is counted how often one is
+        reached: 'rate' and 'body', as for other clients."""
         self._commands = commands
         self._tokens = tokens
         self._host = host
         self._rates = rates
         self._max_body = max_body
         self._now = now
+        self._limits = limits
 
     def answer(self, request: Request, command: str) -> Response:
         """Runs the command, if who asks is known, and not too often there. Raises HTTPException for what is refused."""
@@ -79,6 +89,7 @@ class Api:
             raise ServiceUnavailable('server is stopping', retry_after=LATER)
         wait, order = self._rates.take(self._host.counted_under(request.environ), time.monotonic())
         if wait:
+            self._limits['rate'] += 1
             raise TooManyRequests('too many commands in a short time; please try again later', retry_after=ceil(wait))
         identity = authorized(self._tokens, bearer(request), self._now())
         message = {'command': command, 'data': self._data(request)}
@@ -94,6 +105,7 @@ class Api:
     def _data(self, request: Request) -> dict[str, Any] | None:
         length = request.content_length or 0
         if length > self._max_body:
+            self._limits['body'] += 1
             raise RequestEntityTooLarge(f'data of a command has at most {self._max_body} bytes')
         data = None
         if length:

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.faults import ClockedServer, mongodb_for
+from tests.metrics import scrape
 from tests.server import MINUTE, Server, wall
 from tests.tokens import AUDIENCE, ISSUER, SECRET, token
 from tests.wire import SocketIO
@@ -227,6 +228,14 @@ class TestLimits:
             assert 5 < len(refused) < 10
             assert 1 <= int(refused[-1].headers['Retry-After']) <= 2
             assert status('192.0.2.2').status_code == 200
+            assert scrape(server.url)('reminder_limit_hits_total', limit='rate') == len(refused)
+
+    def test_data_that_is_too_large_is_counted(self, tmp_path: Path) -> None:
+        with Server(tmp_path) as server:
+            server.start()
+            assert scrape(server.url)('reminder_limit_hits_total', limit='body') == 0
+            assert ask(server, 'getStatus', more='x' * LARGEST).status_code == 413
+            assert scrape(server.url)('reminder_limit_hits_total', limit='body') == 1
 
     def test_this_machines_own_connections_are_limited_each_by_itself(self, tmp_path: Path) -> None:
         with Server(tmp_path, COMMAND_RATE_LIMIT='1') as server:

@@ -8,6 +8,7 @@ from wsgiref.validate import validator
 
 import pytest
 from werkzeug import Response
+from werkzeug.exceptions import Forbidden
 from werkzeug.routing import Rule
 from werkzeug.test import Client
 
@@ -135,6 +136,22 @@ def test_a_request_is_called_in_the_log_as_its_answer_says(capsys: pytest.Captur
     told = [parse(line).get('request') for line in capsys.readouterr().err.splitlines()]
     assert told == [*names, None]
     assert len(set(names)) == 2
+
+
+def test_what_is_refused_is_told_in_the_log_with_its_reason_and_without_its_query(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(request: object) -> Response:
+        raise Forbidden("scope 'manage' is required")
+
+    with logging_to_stderr('DEBUG'):
+        id = Client(Web([Rule('/metrics', endpoint=refuse)])).get('/metrics?token=secret').headers['X-Request-Id']
+    (line,) = capsys.readouterr().err.splitlines()
+    told = parse(line)
+    assert (told['level'], told['event'], told['request']) == ('debug', 'refused', id)
+    assert (told['method'], told['path'], told['status']) == ('GET', '/metrics', '403')
+    assert told['error'] == "scope 'manage' is required"
+    assert 'secret' not in line
 
 
 @pytest.mark.parametrize('given', ['7', 'a-proxy.names_it-so', 'x' * 64])
