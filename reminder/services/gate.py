@@ -35,9 +35,10 @@ class Gate:
         """How many were not let in."""
 
     @contextmanager
-    def pass_through(self) -> Iterator[None]:
-        """Waits until it is one's turn. Raises Busy where too many wait already."""
-        if self._there >= self._most:
+    def pass_through(self, patient: bool = False) -> Iterator[None]:
+        """Waits until it is one's turn. Raises Busy where too many wait already, but not for who is `patient`: whoever
+        has changed something by now must not be told that it has failed."""
+        if self._there >= self._most and not patient:
             self.refused += 1
             raise Busy('too many ask for the same just now; please try again later')
         self._there += 1

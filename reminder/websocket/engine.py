@@ -35,6 +35,8 @@ Result = TypeVar('Result')
 
 LARGE_POSTS = 8
 """POSTs larger than one message that are taken at a time, as each of them is held in memory until it is handled."""
+MOVE = 1.0
+"""Seconds that a stopping server gives clients to complete an upgrade; it takes them a round trip or two."""
 OK = '200 OK'
 NO_CONTENT = '204 No Content'
 _ERRORS = {
@@ -83,7 +85,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.shares = Shares(max_connections)
         """Who has how many of the sessions."""
         self.origins = Origins(origins)
-        self.moving: set[Probe] = set()  # as many as sessions, see `Probe.await_move`
+        self.moving: set[Probe] = set()  # each keeps the share of its session
         """WebSockets to which clients move whose sessions have ended."""
         self.counts = Counts()
         self.deadlines = Deadlines()
@@ -237,12 +239,15 @@ class Engine(engineio.Server):  # type: ignore[misc]
             self.counts.limits['connections' if self.shares.taken >= self.shares.total else 'share'] += 1
 
     def drain(self, timeout: float) -> None:
-        """Takes no more sessions and packets, and gives those that were received `timeout` seconds to be answered."""
+        """Takes no more sessions and packets, and gives those that were received `timeout` seconds to be answered, and
+        who is in the midst of an upgrade a moment to complete it."""
         self.stopping = True
         for session in list(self.sockets.values()):
             session.transport.pause(True)
-        end = time.monotonic() + timeout
-        while time.monotonic() < end and (self.workers.busy or any(session.busy for session in self.sockets.values())):
+        begun = time.monotonic()
+        while (passed := time.monotonic() - begun) < timeout and (
+            self.workers.busy or any(one.busy or (one.upgrading and passed < MOVE) for one in self.sockets.values())
+        ):
             gevent.sleep(0.01)
 
     def stop(self) -> None:

@@ -10,13 +10,15 @@ import socket
 import sys
 import termios
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import gevent
 
 RECEIVE = 16_384
 LINGER = 2.0
 """Seconds that a closed connection waits for the client's end, so that what was written is read before a reset."""
+MAX_LINGERING = 1_000
+"""Closed connections that wait so at a time, as they are in nobody's share any more; what is beyond ends at once."""
 
 
 class Owner(Protocol):
@@ -32,14 +34,17 @@ class Owner(Protocol):
 class Outbox:
     """A client's socket. What comes is thrown away: a connection that has something to say is a subclass."""
 
-    __slots__ = ('_closing', '_outbox', '_reading', '_sock', '_writing', '_written', 'owner', 'waiting')
+    __slots__ = ('_closing', '_lingers', '_outbox', '_reading', '_sock', '_writing', '_written', 'owner', 'waiting')
+
+    lingering: ClassVar[int] = 0
+    """How many closed connections wait for their clients' ends."""
 
     def __init__(self, sock: Any, owner: Owner) -> None:
         self._sock = sock
         self._outbox: deque[bytes | memoryview] = deque()
         self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
         self._writing: Any = None
-        self._closing = False
+        self._closing = self._lingers = False
         self.owner = owner
         self.waiting = 0
         """Bytes that the socket has not taken yet."""
@@ -86,10 +91,18 @@ class Outbox:
             self._reading.start(self._readable)
         if not self._outbox:
             self._shutdown()
-        gevent.spawn_later(LINGER, self.abort)
+        if Outbox.lingering < MAX_LINGERING:
+            Outbox.lingering += 1
+            self._lingers = True
+            gevent.spawn_later(LINGER, self.abort)
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """Ends at once. The owner is not told."""
+        if self._lingers:
+            self._lingers = False
+            Outbox.lingering -= 1
         self._closing = True
         self._outbox.clear()
         self.waiting = 0

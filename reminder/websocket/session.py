@@ -111,8 +111,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     @property
     def busy(self) -> bool:
-        """Whether a command is being handled, its answer was not taken yet, or the client is about to move."""
-        return self._running > 0 or self._queued or bool(self._inbox) or self.transport.waiting > 0 or self.upgrading
+        """Whether a command is being handled, or its answer was not taken yet."""
+        return self._running > 0 or self._queued or bool(self._inbox) or self.transport.waiting > 0
 
     def send(self, pkt: eio_packet.Packet) -> None:
         """Writes a packet, in order with all others. What Socket.IO's server class calls."""

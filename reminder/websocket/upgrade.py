@@ -53,18 +53,22 @@ class Probe:
         The JavaScript client has stopped polling by then and never polls again: a WebSocket that closes before it has
         moved leaves it in silence until it misses a ping.
         """
-        server = self._session.server
-        if self._answered and len(server.moving) < server.shares.total:
-            self._session.probes.discard(self)
-            server.moving.add(self)
+        session = self._session
+        if self._answered:
+            session.probes.discard(self)
+            session.server.moving.add(self)
+            session.server.shares.take(session.address)  # the session is about to give its own back
 
     def end(self) -> None:
         """Closes the WebSocket, unless the session has moved to it."""
         if self._transport.owner is not self:
             return
-        self._session.probes.discard(self)
-        self._session.server.moving.discard(self)
+        session = self._session
+        session.probes.discard(self)
+        if self in session.server.moving:
+            session.server.moving.remove(self)
+            session.server.shares.give_back(session.address)
         self._transport.close(POLICY)
         if self._answered:
-            self._answered = self._session.upgrading = False
-            self._session.drained()
+            self._answered = session.upgrading = False
+            session.drained()

@@ -11,6 +11,7 @@ import gevent
 import pytest
 
 from reminder.commands import Commands
+from reminder.errors import Busy
 from reminder.models.event import MINUTE, Event, iso, new_id
 from reminder.models.store import Store, open_store
 from reminder.services import search
@@ -484,6 +485,24 @@ class TestSeries:
             rests.clear()
             server.ask(command, **data)
             assert len(rests) >= least, command
+
+    def test_what_was_done_is_a_success_however_many_wait(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for change in ('add_series', 'replace_series'):
+            kept = getattr(server.store, change)
+
+            def fill_the_gate(*series: Any, kept: Callable[..., Any] = kept) -> Any:
+                monkeypatch.setattr(server.commands._rules, '_most', 0)
+                return kept(*series)
+
+            monkeypatch.setattr(server.store, change, fill_the_gate)
+        id = server.schedule(repeat='FREQ=DAILY')['_id']
+        for command, data in (('updateEvent', {'eventName': 'x'}), ('cancelEvent', {})):
+            monkeypatch.setattr(server.commands._rules, '_most', 1)
+            server.ask(command, _id=id, **data)
+            with pytest.raises(Busy), server.commands._rules.pass_through():
+                pass
 
     def test_many_of_them_leave_others_their_turn(self, server: Server) -> None:
         pauses: list[int] = []

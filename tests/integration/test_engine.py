@@ -16,7 +16,7 @@ import websocket
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
-from reminder.websocket import handshake, upgrade
+from reminder.websocket import handshake, outbox, upgrade
 from reminder.websocket.encoded import Encoded
 from reminder.websocket.session import MAX_INBOX, MAX_INBOX_SIZE, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Session
 from tests import wire
@@ -596,6 +596,19 @@ class TestEnds:
             assert host.ended == ['ping timeout']
             gate.open()
 
+    def test_few_that_do_not_go_are_waited_for(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(outbox, 'MAX_LINGERING', 1)
+        with host.websocket() as first, host.websocket() as second:
+            for client in (first, second):
+                client.send('9')
+                assert client.read_frame()[0] == wire.CLOSE
+            wait_for(lambda: len(host.ended) == 2)
+            assert outbox.Outbox.lingering == 1
+            with pytest.raises((websocket.WebSocketConnectionClosedException, ConnectionError)):
+                second.read_frame()
+            first.close()
+            wait_for(lambda: outbox.Outbox.lingering == 0)
+
     def test_a_get_that_waits_is_answered(self, host: Host) -> None:
         client = host.polling()
         waiting = InBackground(client.get)
@@ -615,9 +628,10 @@ class TestEnds:
             assert host.engine.sockets == {}
             ending = InBackground(probe.close_code)
             assert ending.waits
+            assert host.engine.shares.taken == 1
             probe.send('5')
             assert ending.answer() == 1008
-            assert host.engine.moving == set()
+            assert host.engine.moving == set() and host.engine.shares.taken == 0
 
     def test_a_client_in_the_midst_of_an_upgrade_is_not_waited_for_for_ever(
         self, host: Host, monkeypatch: pytest.MonkeyPatch
@@ -630,7 +644,7 @@ class TestEnds:
             ending = InBackground(probe.close_code)
             assert ending.waits
             assert ending.answer() == 1008
-            assert host.engine.moving == set()
+            assert host.engine.moving == set() and host.engine.shares.taken == 0
 
     def test_a_stopping_server_lets_clients_move_first_and_begins_no_new_moves(self, host: Host) -> None:
         client, late = host.polling(), host.polling()
