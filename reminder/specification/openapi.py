@@ -20,6 +20,7 @@ STATUSES = {
     '400': 'What was asked for cannot be done; ``error`` says why.',
     '401': 'The token is missing, wrong, or has expired.',
     '403': 'The token does not allow it, or the page that asks is of an origin that is not let in.',
+    '411': 'The body comes in chunks: its ``Content-Length`` has to be given.',
     '413': f'The data has more than {MAX_MESSAGE:,} bytes.',
     '415': f'The body is not ``{_JSON}``.',
     '429': 'Too many commands in a short time, or too many that ask for the same.',

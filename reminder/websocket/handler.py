@@ -4,7 +4,9 @@ What is overridden and why. The libraries wait for ever for what a client has be
 headers of any size; they print what goes wrong past the log. `_discard` and `socket` are what pywsgi itself uses.
 """
 
+import email.utils
 import http.client
+import json
 import logging
 import math
 import re
@@ -19,6 +21,7 @@ import gevent
 from gevent import monkey
 from geventwebsocket.handler import WebSocketHandler
 
+from reminder.logs import REQUEST, request_id
 from reminder.websocket.session import MAX_POST
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,9 @@ DIGITS = re.compile(r'\d+', re.ASCII)
 """What `Content-Length` has to be (RFC 9110 section 8.6)."""
 KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
 """What `Sec-WebSocket-Key` has to be (RFC 6455 section 4.1)."""
+
+NO_LENGTH = 'the length of the body has to be given, as Content-Length'
+"""What who sends chunks is told."""
 
 GOES_ON = 'reminder.goes_on'
 """What of a request's environ is called with its connection's socket once it is answered; None or missing: nothing."""
@@ -202,14 +208,45 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     def _check_framing(self) -> None:
         """Refuses what a proxy before us may take to end elsewhere than pywsgi does (RFC 9112 sections 5.1, 6.1, 6.3).
 
-        Nobody sends us chunks: clients know how long what they send is.
+        Nobody has to send us chunks: clients know how long what they send is.
         """
+        if self.headers.get_all('transfer-encoding') == ['chunked']:  # pywsgi has thrown a Content-Length away
+            raise NoLength(NO_LENGTH)
         if self.headers.get('transfer-encoding') is not None or len(self.headers.get_all('content-length', ())) > 1:
             raise ValueError('the length of the body is not clear')
         if not DIGITS.fullmatch(self.headers.get('content-length', '0').strip(' \t')):  # int() takes +5 and 1_0, too
             raise ValueError('the length of the body is no number')
         if self.headers.defects or any('\n' in value for value in self.headers.values()):
             raise ValueError('a line that is no header, or belongs to the one before')
+
+    def _handle_client_error(self, ex: Exception) -> tuple[str, bytes]:
+        """The whole answer to a head that was refused, after which the connection ends. Called by the library."""
+        if isinstance(ex, NoLength):
+            return self._refuse_chunks()
+        return super()._handle_client_error(ex)  # type: ignore[no-any-return]
+
+    def _refuse_chunks(self) -> tuple[str, bytes]:
+        """The answer to who sends chunks: no mistake in HTTP, so one like those of `reminder.web`."""
+        id = request_id(self.headers.get('x-request-id', ''))
+        token = REQUEST.set(id)
+        method, path = self.command, self.path.partition('?')[0]
+        logger.debug(
+            '%(method)s %(path)s: %(error)s',
+            {'event': 'refused', 'method': method, 'path': path, 'status': 411, 'error': NO_LENGTH},
+        )
+        REQUEST.reset(token)
+        body = json.dumps({'status': 'failure', 'error': NO_LENGTH}) + '\n'
+        lines = (
+            'HTTP/1.1 411 Length Required',
+            'Content-Type: application/json',
+            f'Content-Length: {len(body)}',
+            'Connection: close',
+            f'Date: {email.utils.formatdate(usegmt=True)}',
+            f'X-Request-Id: {id}',
+            'Cache-Control: no-store',
+            'X-Content-Type-Options: nosniff',
+        )
+        return '411', '\r\n'.join((*lines, '', body)).encode()
 
     def log_request(self) -> None:
         """Polls are not worth a line each."""
@@ -224,6 +261,10 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         if not isinstance(v, OSError | ValueError):  # a body that breaks off, or is no body
             logger.error('a request could not be answered', {'event': 'request_failed'}, exc_info=(t, v, tb))
         self._send_error_response_if_possible(500)
+
+
+class NoLength(ValueError):
+    """A request's body comes in chunks, which say how long they are one by one."""
 
 
 def _look_at(reference: 'weakref.ref[Handler]', at: float) -> None:

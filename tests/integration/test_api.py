@@ -131,11 +131,23 @@ class TestBodies:
         assert requests.post(url, body, headers=headers, timeout=5).status_code == 200
         assert requests.post(url, body + b' ', headers=headers, timeout=5).status_code == 413
 
+    def test_in_chunks_are_refused_as_all_else_is(self, server: ClockedServer) -> None:
+        headers = {'Content-Type': 'application/json', 'X-Request-Id': 'mine'}
+        url = f'{server.url}/api/getStatus?token=secret'
+        answer = requests.post(url, iter([b'{', b'}']), headers=headers, timeout=5)
+        assert (answer.status_code, answer.reason) == (411, 'Length Required')
+        assert answer.json() == {
+            'status': 'failure',
+            'error': 'the length of the body has to be given, as Content-Length',
+        }
+        assert (answer.headers['X-Request-Id'], answer.headers['Connection']) == ('mine', 'close')
+        other = requests.get(f'{server.url}/nowhere', timeout=5).headers
+        assert {**other, **answer.headers}.keys() - other.keys() == {'Connection'}
+
     def test_that_break_off_or_whose_end_is_not_clear_are_refused(self, server: ClockedServer) -> None:
         head = b'POST /api/getStatus HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
         assert raw(server, head + b'Content-Length: 9\r\n\r\n{}').startswith(b'HTTP/1.1 400 ')
         for lengths in (
-            b'Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
             b'Content-Length: 2\r\n' * 2 + b'\r\n{}',
             b'Content-Length: +2\r\n\r\n{}',
             b'Content-Length: 0_2\r\n\r\n{}',

@@ -191,9 +191,7 @@ class TestSize:
     @pytest.mark.parametrize(
         'headers',
         [
-            b'Transfer-Encoding: chunked\r\n',
             b'Transfer-Encoding: xchunked\r\n',
-            b'Transfer-Encoding: chunked\r\nContent-Length: 5\r\n',
             b'Content-Length: 5\r\nContent-Length: 5\r\n',
             b'Content-Length : 5\r\n',
             b' Content-Length: 5\r\n',
@@ -207,6 +205,17 @@ class TestSize:
             while data := raw.answer():
                 answers += data
             assert answers.startswith(b'HTTP/1.1 400') and answers.count(b'HTTP/1.1') == 1
+
+    @pytest.mark.parametrize('path', ['/elsewhere', '/socket.io/?EIO=4&transport=polling'])
+    @pytest.mark.parametrize('more', ['', 'Content-Length: 5\r\n'])
+    def test_chunks_are_refused_and_nothing_behind_them_is_read(self, start: Start, path: str, more: str) -> None:
+        with closing(Raw(start())) as raw:
+            raw.send(f'POST {path} HTTP/1.1\r\nHost: x\r\n{more}Transfer-Encoding: chunked\r\n\r\n'.encode())
+            raw.send(b'0\r\n\r\nGET / HTTP/1.1\r\n\r\n')
+            answers = b''
+            while data := raw.answer():
+                answers += data
+            assert answers.startswith(b'HTTP/1.1 411') and answers.count(b'HTTP/1.1') == 1
 
 
 class TestRate:
