@@ -143,9 +143,10 @@ class Connection:
             client.connect(self._server.url, auth=self._auth, socketio_path=path, wait_timeout=CONNECT_WITHIN)
         except (SocketIOError, ValueError, LookupError) as error:  # the last two: what it raises for odd answers
             reason = refusals[0] if refusals else str(error)
+            if client.refused:
+                raise Refused(f'{self._server.name} refuses the connection: {reason}') from error
             core = re.search(r'\[Errno -?\d+\] ([\w ]+)', reason)  # of all that an HTTP client has to say
-            kind = Refused if client.refused else ServerError
-            raise kind(f'cannot connect to {self._server.name}: {core[1] if core else reason}') from error
+            raise ServerError(f'cannot connect to {self._server.name}: {core[1] if core else reason}') from error
         return client
 
     def close(self) -> None:

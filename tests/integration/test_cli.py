@@ -375,7 +375,7 @@ class TestTokens:
         for changes, reason in (({}, 'token is missing'), ({'EVENT_REMINDER_TOKEN': 'x.y.z'}, 'token is not valid')):
             done = run(*command, **changes)
             assert (done.returncode, done.stdout) == (1, '')
-            assert done.stderr == f'event-reminder: cannot connect to {server.url}: {reason}\n'
+            assert done.stderr == f'event-reminder: {server.url} refuses the connection: {reason}\n'
 
     def test_who_may_not_schedule_is_told_so(self, run: Run) -> None:
         done = run('schedule', 'x', '--token', self.make(run, '--scope', 'listen'))
@@ -398,5 +398,5 @@ class TestTokens:
             assert listening.line().startswith('listening to')
             server.set_clock(server.now() + 3_600_000)
             assert re.fullmatch(r'connection lost \(.*\), connecting again \.\.\.', listening.line())
-            assert listening.line() == f'event-reminder: cannot connect to {server.url}: token has expired'
+            assert listening.line() == f'event-reminder: {server.url} refuses the connection: token has expired'
             assert listening.process.wait(10) == 1

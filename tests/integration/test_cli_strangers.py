@@ -79,7 +79,7 @@ def test_no_answer_is_not_waited_for_for_ever(
 def test_a_refusal_is_shown_in_the_servers_words(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     url = serve(stranger(dict, refusal='members only\033[2J'))
     assert main(['listen', '--url', url]) == 1
-    assert capsys.readouterr().err == f'event-reminder: cannot connect to {url}: members only\\x1b[2J\n'
+    assert capsys.readouterr().err == f'event-reminder: {url} refuses the connection: members only\\x1b[2J\n'
 
 
 @pytest.mark.parametrize('body', [b'', b'<!doctype html>', b'0{}', b'2'])
