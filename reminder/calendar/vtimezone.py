@@ -17,7 +17,7 @@ from reminder.services.rrule import WEEKDAYS
 
 ZONES = 100
 """Zones of which is kept what took long to find."""
-_BEGIN, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC)
+_BEGIN, KNOWN_UNTIL = datetime(1970, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC)
 """Between these the tz data of pytz tells changes."""
 _COMPARED = range(-400, 1_500, 3)
 """Days from now on which clocks are compared."""
@@ -145,7 +145,7 @@ def _rules(time: datetime) -> set[_Rule]:
 def _changes(zone: BaseTzInfo, pause: Callable[[], None]) -> Sequence[datetime]:
     """When clocks change; no zone does so twice within two days."""
     found = []
-    days = (_BEGIN + number * _DAY for number in range((_END - _BEGIN).days + 1))
+    days = (_BEGIN + number * _DAY for number in range((KNOWN_UNTIL - _BEGIN).days + 1))
     for number, ((begin, clock), (end, changed)) in enumerate(pairwise((day, _clock(zone, day)) for day in days)):
         if number % _PORTION == 0:
             pause()

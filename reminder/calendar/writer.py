@@ -7,7 +7,7 @@ RECURRENCE-ID, for each that was changed. What a series has behind it is told as
 Some is written otherwise than it was asked for, so that others find the same instants. A series begins with its first
 occurrence, as they would count any other begin as one more (3.8.5.3). UNTIL is in UTC (3.3.10). An occurrence at a time
 that clocks skip or show twice has a VEVENT of its own, at its instant: of programs some are an hour early or late then,
-and some leave it out.
+and some leave it out. An event after 2037, up to which pytz knows what clocks do, is in UTC.
 """
 
 import re
@@ -24,9 +24,9 @@ from pytz.tzinfo import BaseTzInfo
 
 from reminder.calendar.moments import Moment, at, utc
 from reminder.calendar.source import Source
-from reminder.calendar.vtimezone import ZONES, unclear, vtimezone
+from reminder.calendar.vtimezone import KNOWN_UNTIL, ZONES, unclear, vtimezone
 from reminder.errors import InvalidInput
-from reminder.models.event import MINUTE, Event, Series
+from reminder.models.event import MINUTE, Event, Series, instant
 from reminder.services import expansion, timezones
 from reminder.services.recurrence import Occurrence, Rule
 from reminder.services.series import occurrence, occurrence_id, rule_of_series
@@ -38,6 +38,7 @@ AHEAD = 3 * 366 * 24 * 60 * MINUTE
 LINE = 75
 """Bytes of a line (3.1)."""
 _UTC = 'UTC'
+_KNOWN_UNTIL = instant(KNOWN_UNTIL)
 _CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f]')
 
 
@@ -168,7 +169,10 @@ def _zone_text(zone: BaseTzInfo, pause: Callable[[], None]) -> str:
 
 
 def _moment(event: Event) -> Moment:
-    """An event's time on the clock that was asked for, where that shows this very instant and no other."""
+    """An event's time on the clock that was asked for, where that shows this very instant and no other: also to others,
+    who may know of changes that our data, which ends before, does not tell."""
+    if event.time >= _KNOWN_UNTIL:
+        return at(event.time, pytz.utc)
     moment = at(event.time, timezones.find(event.zone or _UTC) or pytz.utc)
     is_clear = timezones.resolve(moment.local, moment.zone).adjusted is None
     return moment if is_clear else at(event.time, pytz.utc)

@@ -49,7 +49,10 @@ WALL_CLOCK = '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$'
 _id = text('what the event or series is known by', minLength=1)
 _name = text('what people are to be reminded of', minLength=1, maxLength=NAME_LENGTH)
 _time = text('when, as the clocks in ``timeZone`` show it', pattern=WALL_CLOCK)
-_zone = text('an IANA time zone, in any letter case; ``getAllTimeZones`` names them')
+_zone = text(
+    'an IANA time zone, in any letter case; ``getAllTimeZones`` names them. The data on zones '
+    'ends with 2037: after it clocks stay as they are at the end of that year'
+)
 _repeat = text('an RRULE (RFC 5545), such as ``FREQ=DAILY``: makes it a series', minLength=1, maxLength=RULE_LENGTH)
 _channel = text('whom it is for: those who connected with that channel. Without one, everybody', pattern=_CHANNEL_NAME)
 _payload: Schema = {'description': f'up to {PAYLOAD_BYTES:,} bytes in UTF-8, which come with the reminder'}

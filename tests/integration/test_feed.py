@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,21 @@ def test_it_says_what_programs_want_to_know(tmp_path: Path) -> None:
         # And what was cancelled is not there any more
         server.ask('cancelEvent', _id=other['_id'])
         assert other['_id'] not in client(store).get('/calendar.ics').text
+
+
+@pytest.mark.parametrize(
+    'year, start',
+    [(2037, 'DTSTART;TZID=Europe/Berlin:20370701T090000'), (2040, 'DTSTART:20400701T080000Z')],
+)
+def test_what_is_due_after_the_data_on_zones_ends_is_told_in_utc(tmp_path: Path, year: int, start: str) -> None:
+    with closing(open_store(f'sqlite:///{tmp_path / "events.db"}', run)) as store:
+        event = Commands(store).schedule(time=f'{year}-07-01 09:00', timeZone='Europe/Berlin')
+
+        # Whatever a program knows of clocks, it finds the instant at which the server fires
+        calendar = client(store).get('/calendar.ics').text
+        assert start in lines(calendar)
+        (entry,) = entries(calendar)
+        assert entry['DTSTART'].dt.astimezone(UTC) == datetime.fromisoformat(event['time'])
 
 
 def test_an_occurrence_that_went_to_another_channel_is_left_out_and_not_told(tmp_path: Path) -> None:
