@@ -1,5 +1,6 @@
 """The move of a session from long-polling to a WebSocket: a client probes it, is answered, stops polling, and moves."""
 
+import weakref
 from typing import Any
 
 from reminder.websocket.frames import POLICY
@@ -15,27 +16,29 @@ class Probe:
 
     def __init__(self, session: Session, sock: Any, buffered: bytes, answer: bytes) -> None:
         self._session = session
-        self._transport = WebSocket(sock, MAX_MESSAGE, self)
+        self._transport: WebSocket | None = WebSocket(sock, MAX_MESSAGE, self)
         self._answered = False
         for other in list(session.probes):
             other.end()
         session.probes.add(self)
-        session.server.deadlines.after(UPGRADE_TIMEOUT, self.end)
+        session.server.deadlines.after(UPGRADE_TIMEOUT, _give_up, weakref.ref(self))
         self._transport.start(buffered, answer)
 
     def received(self, packet: str) -> None:
         """Takes the packets of an upgrade: a ping, then the word to move."""
-        session = self._session
+        session, transport = self._session, self._transport
+        if transport is None:
+            return
         begun = self._answered or session.upgrading or session.upgraded or session.closed
         if packet == '2probe' and not (begun or session.server.stopping):
             self._answered = session.upgrading = True
-            self._transport.write(b'3probe')
+            transport.write(b'3probe')
             # Ends a GET that waits; the client stops polling once it is answered.
             if isinstance(session.transport, Polling) and session.transport.polled:
                 session.transport.write(b'6')
         elif packet == '5' and self._answered and not session.closed:
             session.probes.discard(self)
-            session.upgrade(self._transport)
+            session.upgrade(transport)
         else:
             self.end()
 
@@ -61,14 +64,20 @@ class Probe:
 
     def end(self) -> None:
         """Closes the WebSocket, unless the session has moved to it."""
-        if self._transport.owner is not self:
+        session, transport, self._transport = self._session, self._transport, None
+        if transport is None or transport.owner is not self:
             return
-        session = self._session
         session.probes.discard(self)
         if self in session.server.moving:
             session.server.moving.remove(self)
             session.server.shares.give_back(session.address)
-        self._transport.close(POLICY)
+        transport.close(POLICY)
         if self._answered:
             self._answered = session.upgrading = False
             session.drained()
+
+
+def _give_up(reference: 'weakref.ref[Probe]') -> None:
+    probe = reference()
+    if probe is not None:
+        probe.end()
