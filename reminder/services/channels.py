@@ -20,15 +20,16 @@ def channel(value: object) -> str | None:
     return str(value)
 
 
-def channels(value: object) -> frozenset[str]:
-    """The channels that a client wants to listen to, beside what is for everybody. Raises InvalidInput."""
+def channels(value: object, called: str = 'channels') -> frozenset[str]:
+    """The channels that a client wants to listen to, beside what is for everybody. Raises InvalidInput, which names
+    them as the client `called` them."""
     if value is None:
         return frozenset()
     if not isinstance(value, list) or len(value) > MAX_CHANNELS:
-        raise InvalidInput(f"'channels' has to be a list of at most {MAX_CHANNELS} names")
+        raise InvalidInput(f"'{called}' has to be a list of at most {MAX_CHANNELS} names")
     for name in value:
         if not is_channel(name):
-            raise InvalidInput(f"'channels' holds '{shown(str(name))}', which is invalid: {RULE}")
+            raise InvalidInput(f"'{called}' holds '{shown(str(name))}', which is invalid: {RULE}")
     return frozenset(value)
 
 

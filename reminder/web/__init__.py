@@ -35,7 +35,7 @@ class Web:
             endpoint, found = self._routes.bind_to_environ(environ).match()
             response = endpoint(Request(environ), **found)
         except HTTPException as refusal:
-            response = _refused(refusal, environ)
+            response = refused(refusal, environ)
         finally:
             REQUEST.reset(token)
         response.headers['X-Request-Id'] = id
@@ -45,7 +45,8 @@ class Web:
         return body
 
 
-def _refused(refusal: HTTPException, environ: dict[str, Any]) -> Response:
+def refused(refusal: HTTPException, environ: dict[str, Any]) -> Response:
+    """The answer to a request that is refused: a failure, like those of commands. It is in the log at debug."""
     told = refusal.description != type(refusal).description  # the library's own are for people before a browser
     error = refusal.description if told else refusal.name.lower()
     if logger.isEnabledFor(logging.DEBUG):

@@ -39,7 +39,7 @@ def allowed_channels(request: Request, parameter: str, identity: Identity) -> fr
     """
     names = ','.join(request.args.getlist(parameter))
     try:
-        return identity.allow(parse_channels(names.split(',') if names else None))
+        return identity.allow(parse_channels(names.split(',') if names else None, parameter))
     except NotAllowed as error:
         raise Forbidden(str(error)) from error
     except InvalidInput as error:

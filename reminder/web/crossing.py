@@ -3,10 +3,13 @@
 from typing import Any
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import Forbidden, HTTPException
 
 from reminder.services.origins import Origins
-from reminder.web import Endpoint
+from reminder.web import Endpoint, refused
+
+EXPOSED = 'Retry-After, X-Request-Id'
+"""Headers that these pages may read, beside those that they always may."""
 
 
 def crossing(endpoint: Endpoint, origins: Origins, methods: str) -> Endpoint:
@@ -19,8 +22,13 @@ def crossing(endpoint: Endpoint, origins: Origins, methods: str) -> Endpoint:
     def answer(request: Request, **found: Any) -> Response:
         if not origins.allow(request.environ):
             raise Forbidden
-        response = Response(status=204) if request.method == 'OPTIONS' else endpoint(request, **found)
+        try:
+            response = Response(status=204) if request.method == 'OPTIONS' else endpoint(request, **found)
+        except HTTPException as refusal:  # which the page may read, too
+            response = refused(refusal, request.environ)
         response.headers.extend(origins.headers(request.environ, methods))
+        if 'Access-Control-Allow-Origin' in response.headers:
+            response.headers['Access-Control-Expose-Headers'] = EXPOSED
         return response
 
     return answer

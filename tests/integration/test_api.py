@@ -195,6 +195,13 @@ class TestOrigins:
         assert asked.headers['Access-Control-Allow-Headers'] == 'content-type,idempotency-key'
         answer = ask(server, 'getStatus', headers)
         assert (answer.status_code, answer.headers['Access-Control-Allow-Origin']) == (200, 'https://friend.example')
+        assert answer.headers['Access-Control-Expose-Headers'] == 'Retry-After, X-Request-Id'
+
+    def test_they_may_read_why_something_is_refused(self, server: ClockedServer) -> None:
+        headers = {'Origin': 'https://friend.example', 'Content-Type': 'text/plain'}
+        answer = requests.post(f'{server.url}/api/getStatus', b'{}', headers=headers, timeout=5)
+        assert (answer.status_code, answer.headers['Access-Control-Allow-Origin']) == (415, 'https://friend.example')
+        assert answer.headers['Access-Control-Expose-Headers'] == 'Retry-After, X-Request-Id'
 
 
 class TestTokens:

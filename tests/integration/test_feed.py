@@ -282,7 +282,9 @@ def test_a_token_sees_its_channels_and_no_others(server: Server) -> None:
     assert names('', channels=[]) == {'for None'}
     url = f'{server.url}/calendar.ics?token={token(server.now(), channels=["a"])}'
     assert requests.get(f'{url}&channel=b').status_code == 403
-    assert requests.get(f'{url}&channel=a b').status_code == 400
+    wrong = requests.get(f'{url}&channel=a b')
+    assert wrong.status_code == 400
+    assert wrong.json()['error'].startswith("'channel' holds 'a b', which is invalid")
 
 
 def test_what_has_not_changed_is_not_sent_again(server: Server) -> None:
