@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from reminder import __version__
-from reminder.services.identity import SCOPES
+from reminder.services.identity import LISTEN, SCHEDULE, SCOPES
+
+DEFAULT_SCOPES = (LISTEN, SCHEDULE)
+"""What a token allows where nothing else is asked for. Not argparse's default, to which it would add what is."""
 
 EXAMPLES = """\
 examples:
@@ -213,9 +216,10 @@ def parser() -> argparse.ArgumentParser:
     token.add_argument(
         '--scope',
         type=_scopes,
-        default='listen,schedule',
+        action='extend',
         metavar='SCOPES',
-        help=f'what it allows: {", ".join(sorted(SCOPES))}, with commas between them (default: listen,schedule)',
+        help=f'what it allows: {", ".join(sorted(SCOPES))}, with commas between them or one by one '
+        f'(default: {",".join(DEFAULT_SCOPES)})',
     )
     token.add_argument(
         '--expires',

@@ -121,7 +121,8 @@ def _import(options: argparse.Namespace) -> None:
 def _token(options: argparse.Namespace) -> None:
     from reminder import issuer
 
-    issuer.token(options.scope, options.expires, options.subject, options.private_key)
+    scopes = frozenset(options.scope or arguments.DEFAULT_SCOPES)
+    issuer.token(scopes, options.expires, options.subject, options.private_key)
 
 
 def _server(options: argparse.Namespace) -> 'Server':

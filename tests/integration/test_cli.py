@@ -336,6 +336,17 @@ class TestTokens:
         done = run('timezones', 'berlin', '--token', made, EVENT_REMINDER_TOKEN='nonsense')
         assert done.stdout == 'Europe/Berlin\n'
 
+    @pytest.mark.parametrize(
+        ('arguments', 'allowed'),
+        [
+            (['--scope', 'listen', '--scope', 'manage'], {'listen', 'manage'}),
+            (['--scope', 'listen,schedule', '--scope', 'schedule'], {'listen', 'schedule'}),
+        ],
+    )
+    def test_scopes_may_be_given_one_by_one(self, run: Run, arguments: list[str], allowed: set[str]) -> None:
+        claims = jwt.decode(self.make(run, *arguments), SECRET, ['HS256'], audience=AUDIENCE, issuer=ISSUER)
+        assert set(claims['scope'].split()) == allowed
+
     def test_by_default_it_lets_listen_and_schedule_for_an_hour(self, run: Run) -> None:
         claims = jwt.decode(self.make(run), SECRET, ['HS256'], audience=AUDIENCE, issuer=ISSUER)
         assert (claims['scope'], claims['exp'] - claims['iat']) == ('listen schedule', 3_600)
