@@ -113,7 +113,84 @@ def test_what_is_scheduled_fires_and_what_fires_while_the_server_is_down_is_mark
     server.wait_until(due + 2 * MINUTE + 500)
     page.do('goto', server.url)
     page.sees('#fired-list .missed:has-text("Cake")')
-    assert page.texts('#fired-list strong') == ['Cake']
+    assert page.texts('#fired-list strong') == ['Cake', 'Coffee', 'Tea']
+
+
+def test_what_nobody_was_done_with_outlives_a_reload(server: ClockedServer, visit: Visit) -> None:
+    # Given a page that has missed one reminder, and got another
+    page = visit(server.url, **UTC)
+    page.sees('#connection[data-state=connected]')
+    due = server.next_minute()
+    for number, name in enumerate(('Missed', 'Done', 'Live')):
+        schedule(server, name, due + number * MINUTE)
+    page.do('goto', 'about:blank')
+    server.set_clock(due - 500)
+    server.wait_until(due + 500)
+    page.do('goto', server.url)
+    page.sees('#fired-list .missed:has-text("Missed")')
+    for number, name in ((1, 'Done'), (2, 'Live')):
+        hasten(server, due + number * MINUTE)
+        page.sees(f'#fired-list .live:has-text("{name}")')
+    page.click('role=button[name="Done: Done"]')
+
+    # When it is loaded anew
+    page.do('reload')
+    # Then both are there as they were
+    page.sees('#fired-list .missed:has-text("Missed")')
+    page.sees('#fired-list .live:has-text("Live")')
+    assert page.texts('#fired-list strong') == ['Live', 'Missed']
+
+    # When somebody is done with all
+    page.click('#fired-clear')
+    page.do('reload')
+    page.sees(COMING + ', #upcoming .empty')
+    # Then they stay away
+    assert page.texts('#fired-list li') == []
+    assert not page.do('isVisible', '#fired-title')
+
+
+def test_what_others_schedule_is_shown_soon_and_at_once_to_who_comes_back(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url, **UTC)
+    page.sees('#upcoming .empty')
+    due = server.next_minute() + 60 * MINUTE
+    schedule(server, 'Tea', due)
+    begin = time.monotonic()
+    page.sees(row('Tea'))
+    assert time.monotonic() - begin < 7
+
+    # A tab that nobody sees does not ask; it does when somebody looks at it.
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away }); window.away = true")
+    time.sleep(1)
+    schedule(server, 'Cake', due)
+    time.sleep(6)
+    assert not page.do('isVisible', row('Cake'))
+    page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    begin = time.monotonic()
+    page.sees(row('Cake'))
+    assert time.monotonic() - begin < 2
+
+
+def test_what_is_read_out_is_put_where_a_screen_reader_listens_already(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.sees('#upcoming .empty')
+    for region in ('[role=log]', '#incomplete', '#done', '#upcoming [role=status]'):
+        assert page.evaluate(f"document.querySelector('{region}').checkVisibility()"), region
+        assert page.text(region) == ''
+    # What stands around the reminders takes no room before the first.
+    assert page.evaluate("document.querySelector('#fired').getBoundingClientRect().height") == 0
+    assert not page.do('isVisible', '#fired-title')
+
+
+def test_the_sound_says_that_it_waits_for_a_first_click(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.sees('#sound[aria-label="Sound, after a first click"][title*="only after"]')
+    page.click('h1')
+    page.sees('#sound[aria-label="Sound"][title=""]')
+    # Who is on the way to the button with a finger has used the page, too.
+    page.do('reload')
+    page.sees('#sound[aria-pressed=true]')
+    page.click('#sound')
+    page.sees('#sound[aria-pressed=false][aria-label="Sound"]')
 
 
 def test_cancelling_can_be_undone_for_ten_seconds(server: ClockedServer, visit: Visit) -> None:
@@ -138,6 +215,41 @@ def test_cancelling_can_be_undone_for_ten_seconds(server: ClockedServer, visit: 
     # Then those are cancelled that were not kept
     states = [ask(server, 'getEvent', _id=id)['state'] for id in (first, second, third)]
     assert states == ['pending', 'cancelled', 'cancelled']
+
+
+def test_a_cancellation_that_is_refused_is_told_until_it_was_read(tmp_path: Path, visit: Visit) -> None:
+    with ClockedServer(tmp_path, '2027-01-15 09:59:50', AUTH_SECRET=tokens.SECRET, **SETTINGS) as server:
+        server.start()
+        good, listener = (tokens.token(server.now(), aud=None, iss=None, **more) for more in ({}, {'scope': 'listen'}))
+        page = visit(server.url, **UTC)
+        page.fill('#token', good)
+        page.key('Enter')
+        page.sees('#connection[data-state=connected]')
+        for name in ('Tea', 'Cake'):
+            fill(page, name, server.next_minute() + 60 * MINUTE)
+            page.click('#submit')
+            page.sees(row(name))
+
+        # When somebody cancels who may only listen
+        page.click('#settings-open')
+        page.click('#token-forget')
+        page.fill('#token', listener)
+        page.key('Enter')
+        page.sees('#connection[data-state=connected]')
+        for name in ('Tea', 'Cake'):
+            page.click(f'role=button[name="Cancel {name}"]')
+        page.sees('#refused:has-text("Cake")')
+        time.sleep(6)  # longer than it takes until the list is fetched anew
+        # Then it is told of each why not, on each tab, until somebody has read it
+        page.click('#tab-series')
+        told = ' '.join(f"“{name}” was not cancelled: scope '[a-z ]+' is required[.]" for name in ('Tea', 'Cake'))
+        assert re.fullmatch(told, page.text('#refused-text'))
+        assert page.judge() == []
+        page.click('#refused-close')
+        page.misses('#refused')
+        page.click('#tab-upcoming')
+        page.sees('role=button[name="Cancel Tea"]')
+        assert page.focused == 'tab-upcoming'
 
 
 def test_a_decision_to_cancel_outlives_the_page(server: ClockedServer, visit: Visit) -> None:
@@ -452,3 +564,40 @@ def test_channels_are_listened_to(server: ClockedServer, visit: Visit) -> None:
     hasten(server, due)
     page.sees('#fired-list .row:has-text("For team/a")')
     assert page.texts('#fired-list strong') == ['For team/a']
+        # Who wants to be somebody else says so in the settings.
+        page.click('#settings-open')
+        assert page.judge() == []
+        page.click('#token-forget')
+        page.sees('#token-dialog')
+        assert page.text('#token-reason') == ''
+        page.fill('#token', good)
+        page.key('Enter')
+        page.sees('#connection[data-state=connected]')
+
+
+def test_what_cannot_be_a_channel_is_not_kept(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.click('#settings-open')
+    assert not page.do('isVisible', '#token-forget')
+    page.fill('#channels', 'team/a, bad channel!x')
+    page.key('Enter')
+    page.sees('#channels-error:has-text("“channel!x” cannot be a channel")')
+    assert page.focused == 'channels'
+    assert page.judge() == []
+    assert page.evaluate("localStorage.getItem('event-reminder.channels')") is None
+    page.fill('#channels', 'team/a')
+    page.misses('#channels-error')
+    page.key('Enter')
+    page.misses('#settings')
+    assert page.evaluate("localStorage.getItem('event-reminder.channels')") == '["team/a"]'
+
+    # Where the server takes them no more, the page says where they are.
+    page.evaluate("localStorage.setItem('event-reminder.channels', JSON.stringify(['team a']))")
+    page.do('reload')
+    page.sees('#notice:has-text("The channels are in Settings.")')
+    page.click('#settings-open')
+    page.fill('#channels', '')
+    page.key('Enter')
+    page.sees('#connection[data-state=connected]')
+    page.misses('#notice')
+

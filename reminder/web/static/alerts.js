@@ -2,7 +2,7 @@
 /** Reminders as they come: an entry at the top, the tab's title, a notification where it is allowed, a sound. */
 
 import { act, byId, make, show, title } from './dom.js'
-import { kept, local } from './memory.js'
+import { kept, local, session } from './memory.js'
 import { when } from './upcoming.js'
 
 const SHOWN = 100
@@ -10,11 +10,15 @@ const SHOWN = 100
 const NOTIFICATIONS = 3
 const TITLE = document.title
 
-/** @typedef {{ _id: string, name: string, time: string, channel?: string, missed: boolean }} Fired */
+/**
+ * @typedef {{ _id: string, name: string, time: string, timeZone?: string, channel?: string }} Reminder
+ * @typedef {Reminder & { missed: boolean }} Fired
+ */
 
 export class Alerts {
-  /** @type {Fired[]} the newest first */
-  #fired = []
+  #kept = kept(session, 'fired')
+  /** @type {Fired[]} the newest first. Kept, as the place has moved past them: a reload would not bring them again. */
+  #fired = this.#kept.get() ?? []
   #unseen = 0
   #clock
   #muted = kept(local, 'muted')
@@ -27,7 +31,7 @@ export class Alerts {
   constructor(clock) {
     this.#clock = clock
     byId('fired-clear').addEventListener('click', () => {
-      this.#fired = []
+      this.#keep([])
       this.draw()
       byId('main').focus()
     })
@@ -35,13 +39,20 @@ export class Alerts {
     this.#wireNotifications()
     addEventListener('focus', () => this.#see())
     document.addEventListener('visibilitychange', () => this.#see())
+    this.draw()
   }
 
-  /** @param {Omit<Fired, 'missed'>} reminder @param {boolean} missed */
-  fire(reminder, missed) {
-    if (this.#fired.some(({ _id }) => _id === reminder._id)) return // of another tab's place, or a server's restart
-    this.#fired = [{ ...reminder, missed }, ...this.#fired].slice(0, SHOWN)
+  /** @param {Reminder} reminder @param {boolean} missed */
+  fire({ _id, name, time, timeZone, channel }, missed) {
+    if (this.#fired.some((other) => other._id === _id)) return // of another tab's place, or a server's restart
+    this.#keep([{ _id, name, time, timeZone, channel, missed }, ...this.#fired].slice(0, SHOWN))
     if (this.#batch.push(this.#fired[0]) === 1) setTimeout(() => this.#alert(), 50)
+  }
+
+  /** @param {Fired[]} fired */
+  #keep(fired) {
+    this.#fired = fired
+    this.#kept.set(fired.length ? fired : undefined)
   }
 
   #alert() {
@@ -58,7 +69,9 @@ export class Alerts {
 
   /** Shows what it knows, as the time may be another one. */
   draw() {
-    byId('fired').hidden = this.#fired.length === 0
+    // Not all of it: what is to be read out has to be put into an element that was there before.
+    byId('fired').classList.toggle('none', this.#fired.length === 0)
+    byId('fired-head').hidden = this.#fired.length === 0
     const year = new Date(this.#clock.now()).getUTCFullYear()
     show(
       byId('fired-list'),
@@ -74,7 +87,7 @@ export class Alerts {
             'div',
             { class: 'acts' },
             act('Done', `Done: ${fired.name}`, () => {
-              this.#fired = this.#fired.filter((other) => other._id !== fired._id)
+              this.#keep(this.#fired.filter((other) => other._id !== fired._id))
               this.draw()
             }),
           ),
@@ -94,7 +107,10 @@ export class Alerts {
   #wireSound() {
     const button = byId('sound')
     const draw = () => {
+      const waits = !this.#muted.get() && this.#audio?.state !== 'running'
       button.setAttribute('aria-pressed', String(!this.#muted.get()))
+      button.setAttribute('aria-label', waits ? 'Sound, after a first click' : 'Sound')
+      button.title = waits ? 'Browsers allow a sound only after a first click or key' : ''
     }
     button.addEventListener('click', () => {
       this.#muted.set(this.#muted.get() ? undefined : true)
@@ -103,9 +119,13 @@ export class Alerts {
     })
     draw()
     // Browsers let a page make a sound only once somebody has used it.
-    for (const name of ['pointerdown', 'keydown']) {
+    // A finger counts as use when it is lifted, a mouse when it is pressed.
+    for (const name of ['pointerdown', 'pointerup', 'keydown']) {
       addEventListener(name, () => {
-        this.#audio ??= new AudioContext()
+        if (this.#audio === undefined) {
+          this.#audio = new AudioContext()
+          this.#audio.addEventListener('statechange', draw)
+        }
         this.#audio.resume()
       })
     }

@@ -20,9 +20,10 @@ const AGAIN = 5_000
 /** @typedef {{ name: string, until: number }} Waiting `until`: ms, by this device's clock */
 
 export class Cancellations {
-  /** Called when something has changed; with a text where a cancellation was refused. */
-  /** @type {(problem?: string) => void} */
+  /** Called when something has changed. */
   onchange = () => {}
+  /** @type {string[]} what is to be said of cancellations that were refused, until somebody does something */
+  refused = []
 
   #socket
   #clock
@@ -65,13 +66,19 @@ export class Cancellations {
     const until = Date.now() + Math.max(0, Math.min(UNDO, left))
     this.#kept.set({ ...this.#all, [_id]: { name, until } })
     this.#sendAt(until, _id)
+    this.read()
+  }
+
+  /** What was refused has been read. */
+  read() {
+    this.refused = []
     this.onchange()
   }
 
   /** @param {string} id */
   undo(id) {
     this.#forget(id)
-    this.onchange()
+    this.read()
   }
 
   /** @param {string} id */
@@ -90,7 +97,6 @@ export class Cancellations {
     const waiting = this.#all[id]
     // Undone, maybe in another tab; or undone and cancelled again, which has a moment of its own.
     if (waiting === undefined || waiting.until > moment) return
-    let problem
     this.#sent.add(id)
     this.onchange()
     try {
@@ -101,10 +107,10 @@ export class Cancellations {
         return
       }
       this.#sent.delete(id)
-      problem = `“${waiting.name}” was not cancelled: ${error.message}`
+      this.refused.push(`“${waiting.name}” was not cancelled: ${error.message}.`)
     }
     this.#forget(id)
-    this.onchange(problem)
+    this.onchange()
   }
 
   #leave() {

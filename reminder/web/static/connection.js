@@ -37,7 +37,7 @@ export function watch(socket) {
     const text =
       state === 'waiting'
         ? 'The server cannot be reached. Trying again; what you miss meanwhile is shown then.'
-        : `The server has refused the connection: ${reason}.`
+        : `The server has refused the connection: ${reason}.${/^'?channel/.test(reason ?? '') ? ' The channels are in Settings.' : ''}`
     if (byId('notice-text').textContent !== text) byId('notice-text').textContent = text
   }
 

@@ -5,7 +5,7 @@ import { Alerts } from './alerts.js'
 import { Cancellations } from './cancellations.js'
 import { Clock } from './clock.js'
 import { token, watch } from './connection.js'
-import { byId, complain } from './dom.js'
+import { byId, complain, make } from './dom.js'
 import { Form } from './form.js'
 import { makeHistory } from './history.js'
 import { kept, local } from './memory.js'
@@ -16,9 +16,11 @@ import { OWN, wall } from './wall.js'
 import { ZoneField } from './zones.js'
 
 /** ms until what is shown is fetched anew, as others schedule, too. */
-const AGAIN = 20_000
+const AGAIN = 5_000
 /** ms in which reasons to fetch it anew count as one. */
 const TOGETHER = 200
+/** A channel, as the server has it. */
+const CHANNEL = /^[A-Za-z0-9_.:/-]{1,128}$/
 
 /** Where this browser has left off, which is as much as its tabs know together. */
 const place = kept(local, 'place')
@@ -45,14 +47,19 @@ makeTabs(/** @type {HTMLElement} */ (document.querySelector('[role=tablist]')), 
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let refreshing
+let underWay = 0
 function refreshSoon() {
   refreshing ??= setTimeout(async () => {
     refreshing = undefined
+    underWay++
     if (socket.state === 'connected') await lists[shown].refresh()
+    underWay--
     countDown(clock.now())
   }, TOGETHER)
 }
-setInterval(() => !document.hidden && refreshSoon(), AGAIN)
+// Not while one is under way: a fetch is overtaken by the next, so that none would be shown where all take long.
+setInterval(() => !document.hidden && underWay === 0 && refreshSoon(), AGAIN)
+document.addEventListener('visibilitychange', () => !document.hidden && refreshSoon())
 setInterval(() => {
   countDown(clock.now())
   form.preview()
@@ -63,9 +70,12 @@ clock.onset = () => {
   form.propose()
   alerts.draw()
 }
-cancellations.onchange = (problem) => {
-  if (problem) complain(/** @type {HTMLElement} */ (document.querySelector('#upcoming .error')), problem)
-  else refreshSoon()
+cancellations.onchange = () => {
+  // Beside the lists, whose own errors go with the next fetch: it stays until somebody has read it.
+  const refused = cancellations.refused.join(' ')
+  if (byId('refused-text').textContent !== refused) byId('refused-text').textContent = refused
+  byId('refused').hidden = refused === ''
+  refreshSoon()
   lists.upcoming.draw()
   lists.series.draw()
   countDown(clock.now())
@@ -79,7 +89,8 @@ socket.on('eventReminder', (reminder, { missed }) => {
   refreshSoon()
 })
 socket.on('replayed', ({ complete }) => {
-  byId('incomplete').hidden = complete
+  const text = 'More was missed than can be shown here; what the server knows of it is in History.'
+  byId('incomplete').replaceChildren(...(complete ? [] : [make('p', { class: 'notice', text })]))
 })
 socket.on('state', async ({ state }) => {
   if (state !== 'connected') return
@@ -90,17 +101,49 @@ socket.on('state', async ({ state }) => {
 watch(socket)
 
 byId('own-zone').textContent = OWN.replaceAll('_', ' ')
+byId('refused-close').addEventListener('click', () => {
+  cancellations.read()
+  byId(`tab-${shown}`).focus()
+})
+
 byId('settings-open').addEventListener('click', () => {
   byId('channels').value = (channels.get() ?? []).join(', ')
+  wrongChannels('')
+  byId('token-forget').hidden = token.get() === undefined
   byId('settings').showModal()
 })
 byId('settings-close').addEventListener('click', () => byId('settings').close())
-byId('settings-form').addEventListener('submit', () => {
-  const named = byId('channels')
-    .value.split(/[\s,]+/)
-    .filter(Boolean)
+byId('settings-form').addEventListener('submit', (/** @type {Event} */ event) => {
+  /** @type {string[]} */
+  const named = byId('channels').value.split(/[\s,]+/).filter(Boolean)
+  const wrong = named.find((name) => !CHANNEL.test(name))
+  if (wrong !== undefined) {
+    // Not kept: the server would refuse the page with it.
+    event.preventDefault()
+    wrongChannels(`“${wrong}” cannot be a channel: a name is 1 to 128 of the characters A-Z a-z 0-9 _ . : / -`)
+    byId('channels').focus()
+    return
+  }
   channels.set(named.length ? named : undefined)
+  reconnect()
+})
+byId('channels').addEventListener('input', () => wrongChannels(''))
+byId('token-forget').addEventListener('click', () => {
+  byId('settings').close()
+  token.set(undefined)
+  reconnect() // The server asks for another.
+})
+
+/** @param {string} problem */
+function wrongChannels(problem) {
+  complain(byId('channels-error'), problem)
+  if (problem) byId('channels').setAttribute('aria-invalid', 'true')
+  else byId('channels').removeAttribute('aria-invalid')
+}
+
+function reconnect() {
   socket.close()
   socket.open()
-})
+}
+
 socket.open()

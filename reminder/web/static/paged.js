@@ -1,7 +1,7 @@
 // @ts-check
 /** A list of which more is fetched when somebody asks for more, and which can be fetched anew as far as it is shown. */
 
-import { complain, show } from './dom.js'
+import { show } from './dom.js'
 
 const PAGE = 20
 const MOST = 1_000
@@ -84,7 +84,8 @@ export class PagedList {
       if (number !== this.#fetches) return
       problem = error instanceof Error ? error.message : String(error)
     }
-    complain(this.#error, problem)
+    // Never hidden, as a screen reader listens to what is there; and the same is not said again with each fetch.
+    if (this.#error.textContent !== problem) this.#error.textContent = problem
     this.#empty.hidden = this.#items.length > 0 || problem !== ''
     this.draw()
   }
