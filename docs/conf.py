@@ -23,9 +23,13 @@ linkcheck_ignore = ['https?://']  # only what points into these documents, as th
 def link_pages(app: Sphinx, document: nodes.document) -> None:
     """Makes links to `page.rst`, which work where somebody reads the files themselves, links to pages here."""
     for reference in list(document.findall(nodes.reference)):
-        target = reference.get('refuri', '')
-        if target.endswith('.rst') and '://' not in target:
-            page = target.removesuffix('.rst')
+        target, _, section = reference.get('refuri', '').partition('#')
+        if not target.endswith('.rst') or '://' in target:
+            continue
+        page = target.removesuffix('.rst')
+        if section:  # of which the check of links knows nothing
+            reference['refuri'] = f'{page}.html#{section}' if app.builder.format == 'html' else target
+        else:
             link = pending_xref(
                 '', refdomain='std', reftype='doc', refexplicit=True, reftarget=page, refdoc=app.env.docname
             )

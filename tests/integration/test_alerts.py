@@ -21,6 +21,7 @@ RULES = PROMETHEUS / 'rules.yml'
 DASHBOARD = ROOT / 'docker' / 'grafana' / 'dashboards' / 'event-reminder.json'
 METRIC = re.compile(r'\b(?:reminder|process)_\w+')
 ALERT = re.compile(r'- alert: (\w+)')
+RUNBOOK = re.compile(r'runbook: (\S+)')
 
 
 def promtool(*arguments: str, folder: Path = PROMETHEUS) -> str:
@@ -52,7 +53,13 @@ def test_each_alert_is_raised_by_what_it_is_for_and_by_nothing_else() -> None:
 
 def test_each_alert_says_what_to_do() -> None:
     text = (ROOT / 'docs' / 'alerts.rst').read_text()
-    assert re.findall(r'^(Reminder\w+)\n~+$', text, re.M) == ALERT.findall(RULES.read_text())
+    alerts = ALERT.findall(RULES.read_text())
+    assert re.findall(r'^(Reminder\w+)\n~+$', text, re.M) == alerts
+    assert RUNBOOK.findall(RULES.read_text()) == [f'docs/alerts.rst#{alert.lower()}' for alert in alerts]
+    operations = (ROOT / 'docs' / 'operations.rst').read_text()
+    assert re.findall(r'^`(Reminder\w+) <alerts.rst#(\w+)>`_$', operations, re.M) == [
+        (alert, alert.lower()) for alert in alerts
+    ]
 
 
 def test_queries_of_the_dashboard_are_valid(tmp_path: Path) -> None:
