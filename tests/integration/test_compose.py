@@ -5,6 +5,7 @@ And docker/haproxy.cfg, by HAProxy. Whether containers come up is seen by CI on 
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_each_profile_has_its_services(services: dict[str, Service]) -> None:
         (profile,) = service.get('profiles', [None])
         found.setdefault(profile, set()).add(name)
     assert found == PROFILES
+
+
+def test_nobody_else_reaches_a_port_unless_a_setting_says_so(services: dict[str, Service]) -> None:
+    open_at = {name: [port['host_ip'] for port in one['ports']] for name, one in services.items() if one.get('ports')}
+    assert open_at == {name: ['127.0.0.1'] for name in ('server', 'proxy', 'prometheus', 'grafana')}
+    # The reader takes nothing from the environment.
+    settable = re.findall(r'"\$\{PUBLISH:-127\.0\.0\.1\}:(\d+):', (DOCKER / 'compose.yaml').read_text())
+    assert settable == ['3000', '8080']
 
 
 def test_what_a_service_waits_for_is_started_with_it_and_can_be_waited_for(services: dict[str, Service]) -> None:
