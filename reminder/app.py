@@ -37,6 +37,7 @@ from reminder.specification import asyncapi, openapi
 from reminder.web import Web, api, feed, page, probes, stream
 from reminder.web import metrics as scrapes
 from reminder.websocket import admin, counts
+from reminder.websocket.addresses import Shares
 from reminder.websocket.broadcast import CatchUp, SocketIOWire
 from reminder.websocket.handshake import Server
 from reminder.websocket.server import SocketIOServer
@@ -125,13 +126,19 @@ class Application:
         api_commands = ObservedCommands(commands, figures, 'http')
         rates = Rates(config.command_rate_limit or NO_RATE, BURST if config.command_rate_limit else math.inf)
         http = api.Api(api_commands, tokens, engine, rates, MAX_MESSAGE, self._clock.now, engine.counts.limits)
+        calendars = Shares(feed.WAITING)
         web = Web(
             page.routes(),
             api.routes(http, engine.origins),
             probes.routes(self.health, {'/asyncapi.json': asyncapi.document(), '/openapi.json': openapi.document()}),
             scrapes.routes(metrics.expose, tokens, self._clock.now),
             stream.routes(self._log, tokens, self._streams, self._server.eio.origins, self._clock.now),
-            feed.routes(feed.Feed(self._store, give_turn, gevent.sleep), tokens, self._clock.now),
+            feed.routes(
+                feed.Feed(self._store, give_turn, gevent.sleep),
+                tokens,
+                self._clock.now,
+                lambda environ: calendars.one_more(engine.address(environ)),
+            ),
         )
         self._http = Server(
             self._server.eio,

@@ -11,8 +11,9 @@ says when it was made, so the ETag, which is the text's, stays as long as nothin
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 from icalendar import vText
 from werkzeug import Request, Response
@@ -27,6 +28,8 @@ from reminder.services.gate import Gate
 from reminder.services.identity import LISTEN
 from reminder.services.tokens import Tokens
 from reminder.web.authorization import allowed_channels, authorized, bearer
+
+Environ = Mapping[str, Any]
 
 PATH = '/calendar.ics'
 ENTRIES, SERIES, LOOKED_AT, TEXT = 10_000, 1_000, 100_000, 4 * 1024 * 1024
@@ -100,14 +103,18 @@ class Feed:
         return ''.join((writer.begin(_properties(channels, len(parts), is_whole)), *parts, writer.END)).encode()
 
 
-def routes(feed: Feed, tokens: Tokens, now: Callable[[], int]) -> list[Rule]:
-    """The route of the feed. `now` gives the instant (ms, UTC)."""
+def routes(
+    feed: Feed, tokens: Tokens, now: Callable[[], int], asking: Callable[[Environ], AbstractContextManager[None]]
+) -> list[Rule]:
+    """The route of the feed. `now` gives the instant (ms, UTC). `asking` raises Busy where those that ask from the
+    address of a request have their share of the places, so that others get one."""
 
     def calendar(request: Request) -> Response:
         identity = authorized(tokens, bearer(request) or request.args.get('token'), now(), LISTEN)
         wanted = allowed_channels(request, 'channel', identity)
         try:
-            body = feed.calendar(wanted or identity.channels)
+            with asking(request.environ):
+                body = feed.calendar(wanted or identity.channels)
         except (Busy, StoreUnavailable) as error:
             raise ServiceUnavailable(str(error), retry_after=LATER) from error
         response = Response(body, content_type='text/calendar; charset=utf-8')

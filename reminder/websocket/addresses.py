@@ -2,8 +2,11 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
+
+from reminder.errors import Busy
 
 SHARE = 4
 """An address may have one part in so many of all there is."""
@@ -51,6 +54,17 @@ class Shares:
         counted = site(address)
         if counted:
             self._taken[counted] += 1
+
+    @contextmanager
+    def one_more(self, address: str) -> Iterator[None]:
+        """Counts one more for `address` meanwhile. Raises Busy where it has its share."""
+        if not self.has_room(address):
+            raise Busy('too many ask for the same just now; please try again later')
+        self.take(address)
+        try:
+            yield
+        finally:
+            self.give_back(address)
 
     def give_back(self, address: str) -> None:
         """Counts one less for `address`."""

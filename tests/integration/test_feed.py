@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ def entries(calendar: str) -> list[icalendar.Event]:
 def client(store: Store) -> Client:
     """Who asks for the feed of a store, in this process."""
     config = Config.from_env({})
-    return Client(Web(feed.routes(feed.Feed(store, nothing, lambda seconds: None), Tokens(config), lambda: NOW)))
+    calendars = feed.Feed(store, nothing, lambda seconds: None)
+    return Client(Web(feed.routes(calendars, Tokens(config), lambda: NOW, nullcontext)))
 
 
 def nothing() -> None:

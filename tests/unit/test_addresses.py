@@ -1,7 +1,10 @@
 """Whose a connection is, and how much an address may have."""
 
+from contextlib import ExitStack
+
 import pytest
 
+from reminder.errors import Busy
 from reminder.websocket.addresses import SHARE, Shares, client_address
 
 
@@ -84,3 +87,15 @@ def test_nothing_is_kept_of_those_who_left() -> None:
         shares.take(f'10.0.0.{number}')
         shares.give_back(f'10.0.0.{number}')
     assert shares.taken == 0 and not shares._taken
+
+
+def test_who_has_its_share_is_told_to_come_later_and_others_are_not() -> None:
+    shares = Shares(2 * SHARE)
+    with ExitStack() as taken:
+        for _ in range(2):
+            taken.enter_context(shares.one_more('1.1.1.1'))
+        with pytest.raises(Busy, match='try again later'), shares.one_more('1.1.1.1'):
+            pass
+        with shares.one_more('2.2.2.2'):
+            assert shares.taken == 3
+    assert shares.taken == 0
