@@ -313,15 +313,21 @@ def test_events_and_series_are_changed(server: ClockedServer, visit: Visit) -> N
 
 def test_errors_stand_at_the_fields_that_they_name(server: ClockedServer, visit: Visit) -> None:
     page = visit(server.url)
+    wait_for_zones(page)
     wrong = [
-        ('#eventName', '', 'Tea', '#eventName-error', "'eventName' is required"),
-        ('#timeZone', 'Mars/Olympus', 'UTC', '#timeZone-error', "timeZone='Mars/Olympus' is invalid"),
+        ('#eventName', '', 'Tea', '#eventName-error', 'Say what to be reminded of.'),
+        ('#eventName', '  ', 'Tea', '#eventName-error', 'Say what to be reminded of.'),
+        ('#timeZone', 'Mars/Olympus', 'UTC', '#timeZone-error', 'No time zone is called “Mars/Olympus”.'),
+        ('#timeZone', '', 'UTC', '#timeZone-error', 'Choose a time zone.'),
+        ('#date', '', '2030-01-01', '#time-error', 'Choose a date.'),
         ('#date', '2020-01-01', '2030-01-01', '#time-error', 'should be in future'),
+        ('#time', '', '09:00', '#time-error', 'Choose a time.'),
         ('#channel', 'team web', '', '#channel-error', "channel='team web' is invalid"),
     ]
     page.fill('#eventName', 'Tea')
     for field, bad, good, error, text in wrong:
         page.fill(field, bad)
+        page.key('Escape')  # the list of zones lies over the button
         page.click('#submit')
         page.sees(error)
         assert text in page.text(error)
@@ -330,12 +336,75 @@ def test_errors_stand_at_the_fields_that_they_name(server: ClockedServer, visit:
         page.fill(field, good)
         page.misses(error)
     page.do('selectOption', '#repeat', 'own')
-    page.fill('#rule', 'FREQ=SECONDLY')
-    page.click('#submit')
-    page.sees('#repeat-error')
+    for rule, text in (('', 'Write the rule'), ('FREQ=SECONDLY', 'is invalid')):
+        page.fill('#rule', rule)
+        page.click('#submit')
+        page.sees(f'#repeat-error:has-text("{text}")')
+        assert page.focused == 'rule'
     page.do('selectOption', '#repeat', 'FREQ=DAILY')
+    page.misses('#repeat-error')
     page.click('#submit')
     page.sees('#done:has-text("Scheduled: Tea")')
+
+    # What was said of the last one is no answer to the next.
+    page.click('#submit')
+    page.sees('#eventName-error')
+    page.misses('#done')
+
+
+def test_who_submits_without_a_connection_is_told_that_it_waits(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.sees('#connection[data-state=connected]')
+    server.kill()
+    page.sees('#notice')
+    page.fill('#eventName', 'Tea')
+    page.click('#submit')
+    page.do('waitForSelector', '#done:has-text("waits for the connection")', {'timeout': 1_000})
+    assert page.judge() == []
+    server.start()
+    page.sees('#done:has-text("Scheduled: Tea")')
+
+
+@pytest.mark.parametrize(
+    ('repeat', 'start', 'then'),
+    [
+        ('FREQ=DAILY', '2027-01-20 09:00', 'then every day'),
+        ('FREQ=DAILY', '2027-01-15 09:00', 'then every day'),
+        ('FREQ=WEEKLY', '2026-12-24 23:30', 'then every week'),
+        ('FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR', '2027-01-16 09:00', 'then every weekday'),
+        ('FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR', '2020-02-29 09:00', 'then every weekday'),
+        ('FREQ=MONTHLY', '2026-10-31 09:00', 'Months without a 31st day are left out'),
+        ('FREQ=MONTHLY', '2026-12-30 09:00', 'Months without a 30th day are left out'),
+        ('', '2040-07-01 09:00', 'by clocks in Berlin it may be 10:00'),
+    ],
+)
+def test_what_is_previewed_is_what_the_server_schedules(
+    server: ClockedServer, visit: Visit, repeat: str, start: str, then: str
+) -> None:
+    page = visit(server.url)
+    page.sees('#connection[data-state=connected]')
+    page.sees('#server-time:has-text("10:")')
+    day, time = start.split()
+    page.fill('#eventName', 'Digest')
+    page.do('selectOption', '#repeat', repeat)
+    page.fill('#date', day)
+    page.fill('#time', time)
+    page.sees(f'#preview:has-text("{then}")')
+    previewed = page.text('#preview strong')
+    page.click('#submit')
+    page.sees('#done:has-text("Scheduled")')
+    assert page.text('#done') == f'Scheduled: Digest, {previewed}.'
+
+
+def test_of_a_rule_of_ones_own_no_time_is_claimed(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.do('selectOption', '#repeat', 'own')
+    page.fill('#date', '2027-01-16')
+    page.fill('#time', '09:00')
+    page.fill('#rule', 'Every Monday')
+    page.sees('#preview:has-text("at the first time from Sat 16 Jan, 09:00 on that the rule names")')
+    page.sees('#preview:has-text("then by Every Monday")')
+    page.misses('#preview-count')
 
 
 def test_a_time_that_clocks_skip_or_show_twice_is_told_before_and_after(server: ClockedServer, visit: Visit) -> None:
@@ -350,6 +419,42 @@ def test_a_time_that_clocks_skip_or_show_twice_is_told_before_and_after(server: 
     assert [text.strip() for text in page.texts('.preview strong')] == ['Sat 27 Mar, 21:30', 'Sun 28 Mar, 03:30']
     page.click('#submit')
     page.sees('#done:has-text("does not exist in Europe/Berlin")')
+
+
+def wait_for_zones(page: Page) -> None:
+    """Waits until the page knows which zones there are."""
+    page.click('#timeZone')
+    page.sees('#zones li:has-text("more: type to find them")')
+    page.key('Escape')
+
+
+@pytest.mark.parametrize(
+    ('typed', 'zone', 'error'),
+    [
+        ('america/new york', 'America/New_York', ''),
+        ('New  York', 'America/New_York', ''),
+        ('são paulo', 'America/Sao_Paulo', ''),
+        ('tokyo', 'Asia/Tokyo', ''),
+        ('utc', 'UTC', ''),
+        ('honolu', 'Pacific/Honolulu', ''),
+        ('Atlantis', 'Atlantis', 'No time zone is called “Atlantis”.'),
+        ('australia', 'australia', 'choose one'),
+    ],
+)
+def test_a_zone_is_what_was_typed_for_it(
+    server: ClockedServer, visit: Visit, typed: str, zone: str, error: str
+) -> None:
+    page = visit(server.url)
+    wait_for_zones(page)
+    page.fill('#timeZone', typed)
+    page.click('#form-title')
+    page.do('waitForFunction', f'document.querySelector("#timeZone").value === {json.dumps(zone)}')
+    if error:
+        page.sees('#timeZone-error')
+        assert error in page.text('#timeZone-error')
+        page.fill('#timeZone', 'UTC')
+    page.misses('#timeZone-error')
+    page.sees('#preview')
 
 
 def test_zones_are_found_by_typing(server: ClockedServer, visit: Visit) -> None:
@@ -551,19 +656,6 @@ def test_a_token_is_asked_for_once(tmp_path: Path, visit: Visit) -> None:
         assert page.evaluate('Object.values(localStorage).some((one) => one.includes("eyJ"))') is False
         visit(server.url).sees('#token-dialog')
 
-
-def test_channels_are_listened_to(server: ClockedServer, visit: Visit) -> None:
-    page = visit(server.url)
-    page.click('#settings-open')
-    page.fill('#channels', 'team/a, team/b')
-    page.key('Enter')
-    page.sees('#connection[data-state=connected]')
-    due = server.next_minute()
-    for channel in ('team/a', 'team/c'):
-        schedule(server, f'For {channel}', due, channel=channel)
-    hasten(server, due)
-    page.sees('#fired-list .row:has-text("For team/a")')
-    assert page.texts('#fired-list strong') == ['For team/a']
         # Who wants to be somebody else says so in the settings.
         page.click('#settings-open')
         assert page.judge() == []
@@ -601,3 +693,16 @@ def test_what_cannot_be_a_channel_is_not_kept(server: ClockedServer, visit: Visi
     page.sees('#connection[data-state=connected]')
     page.misses('#notice')
 
+
+def test_channels_are_listened_to(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url)
+    page.click('#settings-open')
+    page.fill('#channels', 'team/a, team/b')
+    page.key('Enter')
+    page.sees('#connection[data-state=connected]')
+    due = server.next_minute()
+    for channel in ('team/a', 'team/c'):
+        schedule(server, f'For {channel}', due, channel=channel)
+    hasten(server, due)
+    page.sees('#fired-list .row:has-text("For team/a")')
+    assert page.texts('#fired-list strong') == ['For team/a']

@@ -2,13 +2,19 @@
 /** The form that schedules an event or a series, or changes one, and shows before what that will mean. */
 
 import { byId, complain, make } from './dom.js'
-import { RULES, ruleWords } from './rules.js'
+import { firstAfter, isPlain, RULES, ruleWords } from './rules.js'
 import { CommandFailed } from './socket.js'
 import { place } from './upcoming.js'
-import { OWN, resolve, span, wall, words } from './wall.js'
+import { asUTC, OWN, resolve, span, wall, words } from './wall.js'
 
-/** The fields by the names that the server's errors have for them. */
-const FIELDS = ['eventName', 'time', 'timeZone', 'repeat', 'channel']
+/** The inputs of each field, by the names that the server's errors have for them. @type {Record<string, string[]>} */
+const FIELDS = {
+  eventName: ['eventName'],
+  time: ['date', 'time'],
+  timeZone: ['timeZone'],
+  repeat: ['repeat', 'rule'],
+  channel: ['channel'],
+}
 
 /** @typedef {import('./upcoming.js').Item} Item */
 
@@ -38,7 +44,16 @@ export class Form {
       this.#submit()
     })
     for (const name of ['input', 'change']) this.#form.addEventListener(name, () => this.preview())
-    this.#form.addEventListener('input', (/** @type {any} */ { target }) => this.#fine(target))
+    this.#form.addEventListener('input', (/** @type {any} */ { target }) => this.#fine(target.id))
+    this.#form.addEventListener('change', (/** @type {any} */ { target }) => {
+      if (target.id !== 'timeZone') return
+      const { timeZone } = this.#wrong
+      if (timeZone) this.#complain('timeZone', timeZone)
+      else this.#fine('timeZone')
+    })
+    // Else a field that is left would say what is wrong, and move the button away before the click is done.
+    byId('submit').addEventListener('mousedown', (/** @type {Event} */ event) => event.preventDefault())
+    socket.on('state', () => this.#wait())
     for (const chip of this.#form.querySelectorAll('[data-minutes]')) {
       chip.addEventListener('click', () => {
         this.#chosen = true
@@ -52,7 +67,9 @@ export class Form {
 
   /** Proposes a time, unless somebody has chosen one: by the server's clock, which is known only later. */
   propose() {
-    if (!this.#chosen && this.#changed === null) this.#soon('60')
+    const { timeZone } = this.#values
+    const isTyped = resolve('2000-01-01 00:00', timeZone) === undefined // and not yet a zone's name
+    if (!this.#chosen && this.#changed === null && !isTyped) this.#soon('60')
   }
 
   /** Fills the form with what is to be changed. @param {Item} item */
@@ -68,12 +85,12 @@ export class Form {
       time,
       timeZone: zone,
       channel: item.channel ?? '',
-      repeat: known ? item.repeat : 'own',
+      repeat: item.repeat === undefined ? '' : known ? item.repeat : 'own',
       rule: item.repeat ?? '',
     })
     // What is no series cannot become one, nor the other way round.
     byId('repeat').closest('.field').hidden = item.repeat === undefined
-    byId('repeat').options[0].disabled = true
+    byId('repeat').options[0].disabled = item.repeat !== undefined
     this.#dress(
       item.repeat !== undefined
         ? 'Change the series'
@@ -89,41 +106,10 @@ export class Form {
 
   /** Shows what the time means, in its zone and in this browser's. */
   preview() {
-    byId('rule-field').hidden = this.#values.repeat !== 'own' || byId('repeat').closest('.field').hidden
-    const { date, time, timeZone, repeat, rule } = this.#values
-    const found = date && time ? resolve(`${date} ${time}`, timeZone) : undefined
-    const lines = []
-    if (found) {
-      const { instant, problem } = found
-      const now = this.#clock.now()
-      lines.push(
-        make('p', {}, make('strong', { text: words(instant, OWN, now) }), ' ', timeZone === OWN ? '' : 'your time'),
-      )
-      if (timeZone !== OWN)
-        lines.push(make('p', {}, make('strong', { text: words(instant, timeZone, now) }), ` in ${place(timeZone)}`))
-      const often = repeat === 'own' ? rule : repeat
-      if (often) lines.push(make('p', { text: `then ${lower(ruleWords(often))}, by the clocks in ${place(timeZone)}` }))
-      if (repeat === 'FREQ=MONTHLY' && Number(date.slice(8)) > 28) {
-        lines.push(
-          make('p', { class: 'warning', text: `Months without a ${Number(date.slice(8))}th day are left out.` }),
-        )
-      }
-      if (instant <= now && !often) lines.push(make('p', { class: 'warning', text: 'That is over already.' }))
-      if (problem === 'skipped')
-        lines.push(
-          make('p', {
-            class: 'warning',
-            text: `Clocks in ${place(timeZone)} are put forward and skip ${time} on that day: the reminder comes at ${wall(instant, timeZone).slice(11)}.`,
-          }),
-        )
-      if (problem === 'twice')
-        lines.push(
-          make('p', {
-            class: 'warning',
-            text: `Clocks in ${place(timeZone)} are put back and show ${time} twice on that day: the reminder comes the first time.`,
-          }),
-        )
-    }
+    byId('rule-field').hidden = !this.#hasRule
+    const now = this.#clock.now()
+    const first = this.#first(now)
+    const lines = first ? this.#meaning(first, now) : []
     const version = lines.map((line) => line.className + line.textContent).join('\n')
     const preview = byId('preview')
     // Only what has changed is put in, as a screen reader says it then.
@@ -131,8 +117,70 @@ export class Form {
     preview.dataset.version = version
     byId('preview-box').hidden = lines.length === 0
     // Beside what is said, as it changes each second.
-    const left = found ? found.instant - this.#clock.now() : 0
+    const left = first && this.#isKnown ? first.instant - now : 0
     complain(byId('preview-count'), left > 0 ? `in ${span(left)}` : '')
+  }
+
+  /** When it comes first, as far as the page knows: by a rule of one's own, from when on. @param {number} now */
+  #first(now) {
+    const { date, time, timeZone } = this.#values
+    if (!date || !time) return undefined
+    const shown = asUTC(`${date} ${time}`)
+    if (isPlain(this.#often)) return firstAfter(this.#often, shown, timeZone, now)
+    const found = resolve(`${date} ${time}`, timeZone)
+    return found && { shown, ...found }
+  }
+
+  /**
+   * What is said of it.
+   * @param {{ shown: number } & import('./wall.js').Resolved} first
+   * @param {number} now
+   */
+  #meaning({ shown, instant, problem }, now) {
+    const { time, timeZone } = this.#values
+    const often = this.#often
+    const there = place(timeZone)
+    const lines = []
+    if (!this.#isKnown) {
+      const from = instant > now ? make('strong', { text: words(instant, timeZone, now) }) : 'now'
+      lines.push(make('p', {}, 'at the first time from ', from, ` on that the rule names, by the clocks in ${there}`))
+      if (often) lines.push(make('p', { text: `then by ${often}` }))
+      return lines
+    }
+    const own = timeZone === OWN ? '' : 'your time'
+    lines.push(make('p', {}, make('strong', { text: words(instant, OWN, now) }), ' ', own))
+    if (timeZone !== OWN)
+      lines.push(make('p', {}, make('strong', { text: words(instant, timeZone, now) }), ` in ${there}`))
+    if (often) lines.push(make('p', { text: `then ${ruleWords(often).toLowerCase()}, by the clocks in ${there}` }))
+    const warn = (/** @type {string} */ text) => lines.push(make('p', { class: 'warning', text }))
+    const day = new Date(shown).getUTCDate()
+    if (often === 'FREQ=MONTHLY' && day > 28)
+      warn(`Months without a ${day}${day === 31 ? 'st' : 'th'} day are left out.`)
+    if (instant <= now && !often) warn('That is over already.')
+    const comes = wall(instant, timeZone).slice(11)
+    if (problem === 'skipped')
+      warn(`Clocks in ${there} are put forward and skip ${time} on that day: the reminder comes at ${comes}.`)
+    if (problem === 'twice')
+      warn(`Clocks in ${there} are put back and show ${time} twice on that day: the reminder comes the first time.`)
+    if (problem === 'unknown')
+      warn(`The server knows how clocks are changed until 2037 only: by clocks in ${there} it may be ${comes} then.`)
+    return lines
+  }
+
+  /** Whether the rule is one of the user's own. */
+  get #hasRule() {
+    return this.#values.repeat === 'own' && !byId('repeat').closest('.field').hidden
+  }
+
+  /** Whether the page knows when it comes. */
+  get #isKnown() {
+    return !this.#hasRule || isPlain(this.#often)
+  }
+
+  /** The rule; empty where nothing repeats. */
+  get #often() {
+    const { repeat = '', rule } = this.#values
+    return this.#hasRule ? rule.trim() : repeat
   }
 
   /** @returns {Record<string, string>} */
@@ -142,7 +190,11 @@ export class Form {
 
   /** @param {Record<string, string | undefined>} values */
   #fill(values) {
-    for (const [name, value] of Object.entries(values)) this.#form.elements[name].value = value
+    for (const [name, value] of Object.entries(values)) {
+      this.#form.elements[name].value = value
+      this.#form.elements[name].setCustomValidity('')
+      this.#fine(name)
+    }
     this.preview()
   }
 
@@ -151,7 +203,6 @@ export class Form {
     byId('form-title').textContent = title
     byId('submit').textContent = submit
     byId('leave').hidden = fresh
-    byId('done').textContent = ''
   }
 
   #leave() {
@@ -182,8 +233,8 @@ export class Form {
 
   /** What is to be sent: all, or of what is changed the difference. @returns {Record<string, any>} */
   get #data() {
-    const { eventName, date, time, timeZone, repeat, rule, channel } = this.#values
-    const often = repeat === 'own' ? rule : repeat
+    const { eventName, date, time, timeZone, channel } = this.#values
+    const often = this.#often
     const all = {
       eventName,
       time: `${date} ${time}`.trim(),
@@ -203,26 +254,59 @@ export class Form {
     }
   }
 
+  /** What the page itself sees to be wrong, by field. @returns {Record<string, string | false>} */
+  get #wrong() {
+    const { eventName, date, time, timeZone } = this.#values
+    const { validity, validationMessage } = byId('timeZone')
+    return {
+      eventName: !eventName.trim() && 'Say what to be reminded of.',
+      time: (!date || !time) && `Choose ${date ? 'a time' : time ? 'a date' : 'a date and a time'}.`,
+      timeZone: timeZone.trim() ? validity.customError && validationMessage : 'Choose a time zone.',
+      repeat: this.#hasRule && !this.#often && 'Write the rule, such as FREQ=WEEKLY;BYDAY=MO,TH.',
+    }
+  }
+
   async #submit() {
+    if (this.#isSending) return
     this.#clear()
+    byId('timeZone').dispatchEvent(new Event('change', { bubbles: true })) // as if it had been left
+    const wrong = Object.entries(this.#wrong).filter(([, text]) => text)
+    for (const [field, text] of wrong) this.#complain(field, String(text))
+    if (wrong.length > 0) return this.#focus(wrong[0][0])
     const submit = byId('submit')
-    if (submit.getAttribute('aria-disabled') === 'true') return
     submit.setAttribute('aria-disabled', 'true') // not `disabled`, which would take the focus away
+    this.#wait()
     try {
       const changed = this.#changed
       const { response, warning } = await (changed ? this.#socket.command('updateEvent', this.#data) : this.#schedule())
       const at = response.time === null ? '' : `, ${words(Date.parse(response.time), OWN, this.#clock.now())}`
       if (changed) this.#leave()
       else this.#fill({ eventName: '' })
-      byId('done').textContent =
-        `${changed ? 'Changed' : 'Scheduled'}: ${response.name}${at}.${warning ? ` Mind: ${warning}.` : ''}`
+      this.#say(`${changed ? 'Changed' : 'Scheduled'}: ${response.name}${at}.${warning ? ` Mind: ${warning}.` : ''}`)
       if (!changed) byId('eventName').focus()
       this.#done()
     } catch (error) {
+      this.#say('')
       this.#fail(/** @type {Error} */ (error))
     } finally {
       submit.removeAttribute('aria-disabled')
     }
+  }
+
+  get #isSending() {
+    return byId('submit').getAttribute('aria-disabled') === 'true'
+  }
+
+  /** Says what is sent waits for, if anything. */
+  #wait() {
+    if (this.#isSending)
+      this.#say(this.#socket.state === 'connected' ? '' : 'This waits for the connection to the server …', 'hint')
+  }
+
+  /** @param {string} text @param {string} look */
+  #say(text, look = 'done') {
+    byId('done').className = look
+    byId('done').textContent = text
   }
 
   async #schedule() {
@@ -238,31 +322,40 @@ export class Form {
   /** Says an error at the field that it names. @param {Error} error */
   #fail(error) {
     if (error instanceof CommandFailed) this.#unanswered = null
-    const field = error instanceof CommandFailed && FIELDS.find((name) => name === error.field)
-    complain(byId(field ? `${field}-error` : 'form-error'), error.message)
-    if (!field) return
-    const inputs =
-      field === 'time'
-        ? [byId('date'), byId('time')]
-        : [byId(field === 'repeat' && !byId('rule-field').hidden ? 'rule' : field)]
-    for (const input of inputs) input.setAttribute('aria-invalid', 'true')
-    inputs[0].focus()
+    const field = error instanceof CommandFailed && error.field
+    if (!field || !(field in FIELDS)) return complain(byId('form-error'), error.message)
+    this.#complain(field, error.message)
+    this.#focus(field)
   }
 
-  /** @param {HTMLElement} input */
-  #fine(input) {
-    if (!input.hasAttribute('aria-invalid')) return
-    const name = { date: 'time', rule: 'repeat' }[input.id] ?? input.id
-    complain(byId(`${name}-error`))
-    for (const one of this.#form.querySelectorAll(name === 'time' ? '#date, #time' : `#${input.id}`))
-      one.removeAttribute('aria-invalid')
+  /** What can be seen of the inputs of a field: of a rule of one's own, that. @param {string} field */
+  #inputs(field) {
+    return FIELDS[field].filter((id) => field !== 'repeat' || (id === 'rule') === this.#hasRule).map(byId)
+  }
+
+  /** @param {string} field @param {string} text */
+  #complain(field, text) {
+    complain(byId(`${field}-error`), text)
+    for (const input of this.#inputs(field)) input.setAttribute('aria-invalid', 'true')
+  }
+
+  /** @param {string} field */
+  #focus(field) {
+    const inputs = this.#inputs(field)
+    ;(inputs.find(({ value }) => !value) ?? inputs[0]).focus()
+  }
+
+  /** Takes away what was said of the field of an input. @param {string} id */
+  #fine(id) {
+    const [field, inputs] = Object.entries(FIELDS).find(([, ids]) => ids.includes(id)) ?? []
+    if (!field || !inputs) return
+    complain(byId(`${field}-error`))
+    for (const input of inputs) byId(input).removeAttribute('aria-invalid')
   }
 
   #clear() {
-    for (const name of [...FIELDS, 'form']) complain(byId(`${name}-error`))
-    for (const input of this.#form.querySelectorAll('[aria-invalid]')) input.removeAttribute('aria-invalid')
+    for (const [input] of Object.values(FIELDS)) this.#fine(input)
+    complain(byId('form-error'))
+    this.#say('')
   }
 }
-
-/** @param {string} text */
-const lower = (text) => (/^FREQ=/.test(text) ? text : text.charAt(0).toLowerCase() + text.slice(1))

@@ -1,7 +1,10 @@
 // @ts-check
 /** Wall clocks: what they show at an instant, and which instant a time on them means. Instants are ms since 1970. */
 
-const DAY = 86_400_000
+export const DAY = 86_400_000
+
+/** Where the server's data of zones ends: later, each keeps the difference to UTC that it has then. */
+const END = Date.UTC(2037, 11, 31)
 
 /** @type {Map<string, Intl.DateTimeFormat>} */
 const formats = new Map()
@@ -46,28 +49,54 @@ export function wallAt(instant, zone) {
 }
 
 /**
- * Which instant clocks in a zone mean: `skipped` where they never show that time, which means as much later; `twice`
- * where they show it two times, which means the first. As the server has it. Undefined for what is no time or zone.
- * @param {string} wall `YYYY-MM-DD HH:mm`
+ * How far clocks in a zone are ahead of UTC at an instant, as the server has it.
+ * @param {number} instant
  * @param {string} zone
- * @returns {{ instant: number, problem: 'skipped' | 'twice' | null } | undefined}
  */
-export function resolve(wall, zone) {
-  const shown = Date.parse(`${wall.replace(' ', 'T')}:00Z`)
+function ahead(instant, zone) {
+  const known = Math.min(instant, END)
+  return wallAt(known, zone) - known
+}
+
+/** @typedef {{ instant: number, problem: 'skipped' | 'twice' | 'unknown' | null }} Resolved */
+
+/**
+ * Which instant clocks in a zone mean, as the server has it: `skipped` where they never show that time, which means as
+ * much later; `twice` where they show it two times, which means the first; `unknown` where this browser has clocks
+ * show another time then. Undefined for what is no time or zone.
+ * @param {number} shown what they show, as if it were UTC
+ * @param {string} zone
+ * @returns {Resolved | undefined}
+ */
+export function meaning(shown, zone) {
   if (Number.isNaN(shown)) return undefined
   try {
     // By the differences to UTC of the day before and of the day after: clocks are not changed twice within two days.
     const [first, second] = [shown - DAY, shown + DAY]
-      .map((instant) => shown - (wallAt(instant, zone) - instant))
+      .map((instant) => shown - ahead(instant, zone))
       .sort((one, other) => one - other)
-    const found = [first, second].filter((instant) => wallAt(instant, zone) === shown)
+    const found = [first, second].filter((instant) => instant + ahead(instant, zone) === shown)
     if (found.length === 0) return { instant: second, problem: 'skipped' }
-    return { instant: found[0], problem: found.length === 2 && first !== second ? 'twice' : null }
+    if (found.length === 2 && first !== second) return { instant: first, problem: 'twice' }
+    return { instant: found[0], problem: wallAt(found[0], zone) === shown ? null : 'unknown' }
   } catch (error) {
     if (error instanceof RangeError) return undefined // a zone that this browser does not know
     throw error
   }
 }
+
+/**
+ * The time `YYYY-MM-DD HH:mm` as if it were UTC; NaN for what is no time.
+ * @param {string} wall
+ */
+export const asUTC = (wall) => Date.parse(`${wall.replace(' ', 'T')}:00Z`)
+
+/**
+ * Which instant clocks in a zone mean by `YYYY-MM-DD HH:mm`.
+ * @param {string} wall
+ * @param {string} zone
+ */
+export const resolve = (wall, zone) => meaning(asUTC(wall), zone)
 
 /**
  * An instant as `YYYY-MM-DD HH:mm` in a zone.

@@ -7,8 +7,17 @@ import { OWN, wall } from './wall.js'
 /** How many are shown at a time; typing brings the others. */
 const SHOWN = 60
 
-/** @param {string} text */
-const plain = (text) => text.toLowerCase().replaceAll('_', ' ')
+/** As people type it: in any letter case, with spaces, without accents. @param {string} text */
+const plain = (text) =>
+  text
+    .normalize('NFD')
+    .replace(/\p{M}/gu, '')
+    .toLowerCase()
+    .replace(/[\s_]+/g, ' ')
+    .trim()
+
+/** @param {string} name */
+const spaced = (name) => name.replaceAll('_', ' ')
 
 /**
  * Zones that fit what was typed: each word of it begins a part of the name, or stands in it; the former come first.
@@ -27,10 +36,24 @@ export function matching(names, typed) {
   return [...fitting.filter(begins), ...fitting.filter((name) => !begins(name))]
 }
 
+/**
+ * Zones that were meant: the one that is called so, else those whose last part is, else all that fit.
+ * @param {string[]} names
+ * @param {string} typed
+ */
+export function meant(names, typed) {
+  const wanted = plain(typed)
+  const called = names.filter((name) => plain(name) === wanted)
+  const ending = names.filter((name) => plain(name).endsWith(`/${wanted}`))
+  return [called, ending].find((found) => found.length > 0) ?? matching(names, typed)
+}
+
+/** The field; what is wrong with what was typed is its `validationMessage`, once it was left. */
 export class ZoneField {
   #names = [OWN]
   /** @type {number} */
   #active = -1
+  #typed = ''
   #input
   #list
   #now
@@ -47,7 +70,11 @@ export class ZoneField {
     input.value = OWN
     input.addEventListener('focus', () => input.select())
     input.addEventListener('click', () => this.#open(''))
-    input.addEventListener('input', () => this.#open(input.value))
+    input.addEventListener('input', () => {
+      input.setCustomValidity('')
+      this.#open(input.value)
+    })
+    input.addEventListener('change', () => this.#settle())
     input.addEventListener('blur', () => this.#close())
     input.addEventListener('keydown', (event) => this.#key(event))
     // Else the field would lose the focus, and the list would be gone before the click is done.
@@ -61,6 +88,24 @@ export class ZoneField {
   /** @param {string[]} names all zones there are */
   offer(names) {
     this.#names = [OWN, ...names.filter((name) => name !== OWN)]
+    if (!this.#list.hidden) this.#open(this.#typed)
+    else if (document.activeElement !== this.#input) this.#change()
+  }
+
+  #change() {
+    this.#input.dispatchEvent(new Event('change', { bubbles: true }))
+  }
+
+  /** Makes a zone's name of what was typed, as far as all names are known. */
+  #settle() {
+    const typed = this.#input.value.trim()
+    if (!typed || this.#names.length === 1) return
+    const [name, ...others] = meant(this.#names, typed)
+    let problem = ''
+    if (name === undefined) problem = `No time zone is called “${typed}”.`
+    else if (others.length === 0) this.#input.value = name
+    else problem = `“${typed}” may be ${spaced(name)}, ${spaced(others[0])}${others[1] ? ' or another' : ''}: choose one.`
+    this.#input.setCustomValidity(problem)
   }
 
   get #options() {
@@ -69,6 +114,7 @@ export class ZoneField {
 
   /** @param {string} typed */
   #open(typed) {
+    this.#typed = typed
     const found = matching(this.#names, typed)
     const options = found
       .slice(0, SHOWN)
@@ -76,7 +122,7 @@ export class ZoneField {
         make(
           'li',
           { role: 'option', id: `zone-${number}`, 'aria-selected': 'false', 'data-zone': name },
-          make('span', { text: name.replaceAll('_', ' ') }),
+          make('span', { text: spaced(name) }),
           make('span', { class: 'aside', text: this.#aside(name) }),
         ),
       )
@@ -126,7 +172,7 @@ export class ZoneField {
   #choose(option) {
     this.#input.value = option.dataset.zone ?? ''
     this.#close()
-    this.#input.dispatchEvent(new Event('change', { bubbles: true }))
+    this.#change()
   }
 
   /** @param {KeyboardEvent} event */
