@@ -14,14 +14,18 @@ FOLDER = Path(__file__).parent
 
 
 class Browser:
-    """The browser, whose pages know nothing of each other."""
+    """The browser, with flags of Chromium's; its pages know nothing of each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         chromium = shutil.which('chromium') or missing('chromium')
         install(FOLDER)
         self._numbers = itertools.count()
         self._process = subprocess.Popen(
-            ['node', 'driver.mjs', chromium], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ['node', 'driver.mjs', chromium, *flags],
+            cwd=FOLDER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def page(self, url: str, **options: Any) -> 'Page':

@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline'
 import axe from 'axe-core'
 import { chromium } from 'playwright-core'
 
-const browser = await chromium.launch({ executablePath: process.argv[2], args: ['--no-sandbox'] })
+const [executablePath, ...flags] = process.argv.slice(2)
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', ...flags] })
 const pages = new Map()
 const problems = new Map()
 

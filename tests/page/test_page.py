@@ -11,7 +11,7 @@ import pytest
 
 from tests import tokens
 from tests.faults import ClockedServer, Pipeline
-from tests.page.browser import Page
+from tests.page.browser import Browser, Page
 from tests.server import MINUTE, wall
 
 pytestmark = pytest.mark.long
@@ -534,6 +534,104 @@ def test_lists_are_paged(server: ClockedServer, visit: Visit) -> None:
     page.sees('#history .empty')
     page.click('#day-after')
     page.sees('#history .row:nth-child(20)')
+
+
+MISFITS = """(() => {
+  const all = [...document.querySelectorAll('body *')].filter((one) => one.checkVisibility() && !one.closest('.skip'))
+  const lines = (one) => {
+    const range = document.createRange()
+    range.selectNodeContents(one)
+    return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size
+  }
+  const measure = document.createElement('canvas').getContext('2d')
+  const cut = (select) => {
+    const { font, paddingLeft, paddingRight } = getComputedStyle(select)
+    measure.font = font
+    const room = select.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight)
+    return Math.max(...[...select.options].map(({ text }) => measure.measureText(text).width)) > room
+  }
+  const told = (kind, found) => found.map((one) => `${kind}: ${one.outerHTML.slice(0, 100)}`)
+  return [
+    ...told('outside', all.filter((one) => {
+      const { left, right } = one.getBoundingClientRect()
+      return left < 0 || right > document.documentElement.clientWidth + 0.5
+    })),
+    ...told('broken', all.filter((one) => one.matches('button, time, .count') && lines(one) > 1)),
+    ...told('cut', all.filter((one) => one.matches('.tabs') && one.scrollWidth > one.clientWidth)),
+    ...told('cut', all.filter((one) => one.matches('select') && cut(one))),
+  ]
+})()"""
+"""What is not as wide as there is room for it."""
+
+
+def look_through(server: ClockedServer, page: Page) -> None:
+    """Shows all there is, of which nothing may be outside, cut, or broken in two where that is hard to read."""
+    due = server.next_minute()
+    for name, later, more in (
+        ('Now', 0, {}),
+        ('Train to Hamburg', 70 * MINUTE, {'channel': 'team/' + 'web' * 20}),
+        ('Board meeting', 12 * 60 * MINUTE, {'repeat': 'FREQ=MONTHLY'}),
+        ('Passport', 1_200 * 24 * 60 * MINUTE, {}),
+        ('Unbroken' * 20, 80 * MINUTE, {}),
+    ):
+        schedule(server, name, due + later, **more)
+    page.sees(row('Passport'))
+    hasten(server, due)
+    page.sees('#fired-list .live')
+    for tab in ('upcoming', 'series', 'history'):
+        page.click(f'#tab-{tab}')
+        page.sees(f'#{tab} .row')
+        assert page.evaluate(MISFITS) == []
+    page.click('#settings-open')
+    assert page.evaluate(MISFITS) == []
+
+
+@pytest.mark.parametrize('width', [320, 360, 920, 1100])
+def test_it_fits_each_width(server: ClockedServer, visit: Visit, width: int) -> None:
+    look_through(server, visit(server.url, timezoneId='America/Argentina/Buenos_Aires', viewport=size(width)))
+
+
+def test_it_fits_where_letters_are_large(server: ClockedServer) -> None:
+    browser = Browser('--blink-settings=defaultFontSize=24')
+    try:
+        page = browser.page(server.url, viewport=size(390))
+        assert page.evaluate('parseFloat(getComputedStyle(document.body).fontSize)') == 24
+        look_through(server, page)
+    finally:
+        browser.close()
+
+
+def size(width: int) -> dict[str, int]:
+    return {'width': width, 'height': 800}
+
+
+def test_how_long_until_a_far_day_is_told_in_months_and_years(server: ClockedServer, visit: Visit) -> None:
+    due = server.next_minute()
+    for name, days in (('Soon', 99), ('Later', 150), ('Much later', 1_200)):
+        schedule(server, name, due + days * 24 * 60 * MINUTE)
+    page = visit(server.url)
+    for name, text in (('Soon', 'in 99 d'), ('Later', 'in 5 months'), ('Much later', 'in 3 years')):
+        page.sees(f'{COMING}:has(strong:text-is("{name}")) .count:text-is("{text}")')
+
+
+@pytest.mark.parametrize('look', [{'forcedColors': 'active'}, {'colorScheme': 'dark'}, {'colorScheme': 'light'}])
+def test_what_is_chosen_and_how_it_stands_is_seen_in_each_palette(
+    server: ClockedServer, visit: Visit, look: dict[str, str]
+) -> None:
+    page = visit(server.url, **look)
+    page.sees('#connection[data-state=connected]')
+    page.sees('#preview-box')
+
+    def color(selector: str, name: str, pseudo: str = '') -> str:
+        return str(page.evaluate(f"getComputedStyle(document.querySelector('{selector}'), '{pseudo}')['{name}']"))
+
+    ground = color('body', 'backgroundColor')
+    # The border of the tab that is chosen is no part of its bar.
+    assert color('#tab-upcoming', 'borderTopColor') != color('.tabs', 'backgroundColor')
+    assert color('#tab-upcoming', 'borderTopColor') != color('#tab-series', 'borderTopColor')
+    assert color('#connection', 'backgroundColor', '::before') != ground
+    seen = [color('#preview-box', name) for name in ('backgroundColor', 'borderTopColor')]
+    assert any(shown not in (ground, 'rgba(0, 0, 0, 0)') for shown in seen)
 
 
 def test_it_fits_a_phone(server: ClockedServer, visit: Visit) -> None:

@@ -60,13 +60,16 @@ function refreshSoon() {
 // Not while one is under way: a fetch is overtaken by the next, so that none would be shown where all take long.
 setInterval(() => !document.hidden && underWay === 0 && refreshSoon(), AGAIN)
 document.addEventListener('visibilitychange', () => !document.hidden && refreshSoon())
-setInterval(() => {
+setInterval(tick, 1000)
+
+function tick() {
   countDown(clock.now())
   form.preview()
   byId('server-time').textContent = wall(clock.now(), OWN).slice(11)
-}, 1000)
+}
 
 clock.onset = () => {
+  tick()
   form.propose()
   alerts.draw()
 }

@@ -6,6 +6,9 @@ import { PagedList } from './paged.js'
 import { ruleWords } from './rules.js'
 import { OWN, span, wall, words } from './wall.js'
 
+const DAY = 86_400_000
+const MONTH = 30.44 * DAY
+
 /**
  * @typedef {object} Item an event or, with `repeat`, a series, as the server tells it
  * @property {string} name
@@ -124,11 +127,17 @@ export function when({ time, timeZone }, now) {
 /** @param {string} zone */
 export const place = (zone) => zone.replace(/^.*\//, '').replaceAll('_', ' ')
 
+/** What is far away, about; its day stands beside it. @param {number} duration ms */
+function months(duration) {
+  const number = Math.round(duration / MONTH)
+  return number < 24 ? `${number} months` : `${Math.round(number / 12)} years`
+}
+
 /** Writes all count-downs anew. @param {number} now the server's time */
 export function countDown(now) {
   for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-due]'))) {
     const left = Number(element.dataset.due) - now
-    const text = left > 0 ? `in ${span(left)}` : 'now'
+    const text = left > 0 ? `in ${left < 100 * DAY ? span(left) : months(left)}` : 'now'
     if (element.textContent !== text) element.textContent = text
     element.classList.toggle('soon', left < 60_000)
   }
