@@ -143,8 +143,8 @@ export class Form {
     const lines = []
     if (!this.#isKnown) {
       const from = instant > now ? make('strong', { text: words(instant, timeZone, now) }) : 'now'
-      lines.push(make('p', {}, 'at the first time from ', from, ` on that the rule names, by the clocks in ${there}`))
-      if (often) lines.push(make('p', { text: `then by ${often}` }))
+      lines.push(make('p', {}, 'At the first time from ', from, ` on that the rule names, by the clocks in ${there}`))
+      if (often) lines.push(make('p', { text: `then as “${often}” says` }))
       return lines
     }
     const own = timeZone === OWN ? '' : 'your time'
@@ -299,8 +299,9 @@ export class Form {
 
   /** Says what is sent waits for, if anything. */
   #wait() {
-    if (this.#isSending)
-      this.#say(this.#socket.state === 'connected' ? '' : 'This waits for the connection to the server …', 'hint')
+    if (!this.#isSending) return
+    if (this.#socket.state === 'connected') this.#say('')
+    else this.#say('This waits for the connection to the server …', 'hint')
   }
 
   /** @param {string} text @param {string} look */

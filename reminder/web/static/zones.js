@@ -104,7 +104,7 @@ export class ZoneField {
     let problem = ''
     if (name === undefined) problem = `No time zone is called “${typed}”.`
     else if (others.length === 0) this.#input.value = name
-    else problem = `“${typed}” may be ${spaced(name)}, ${spaced(others[0])}${others[1] ? ' or another' : ''}: choose one.`
+    else problem = `“${typed}” may mean ${others.length + 1} zones, such as ${spaced(name)}: choose one.`
     this.#input.setCustomValidity(problem)
   }
 
