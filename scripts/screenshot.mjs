@@ -6,8 +6,8 @@ import { createRequire } from 'node:module'
 const [folder, url, prefix, executablePath, place] = process.argv.slice(2)
 const { chromium } = createRequire(import.meta.url)(`${folder}/playwright-core`)
 const looks = {
-  light: { colorScheme: 'light', viewport: { width: 1120, height: 1010 } },
-  dark: { colorScheme: 'dark', viewport: { width: 1120, height: 1010 } },
+  light: { colorScheme: 'light', viewport: { width: 1120, height: 900 } },
+  dark: { colorScheme: 'dark', viewport: { width: 1120, height: 900 } },
   narrow: { colorScheme: 'light', viewport: { width: 390, height: 844 }, isMobile: true },
 }
 
@@ -30,6 +30,6 @@ for (const [number, name] of Object.keys(looks).entries()) {
   await pages[number].waitForSelector('#fired-list .live')
   await pages[number].waitForSelector('#upcoming .row .count:has-text("in 29 min")')
   await pages[number].evaluate(() => document.activeElement.blur())
-  await pages[number].screenshot({ path: `${prefix}-${name}.png`, fullPage: name === 'narrow' })
+  await pages[number].screenshot({ path: `${prefix}-${name}.png`, fullPage: true })
 }
 await browser.close()
