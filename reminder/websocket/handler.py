@@ -258,7 +258,9 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """Answers 500 for an error of ours, and logs it; the library would print it past the log."""
-        if not isinstance(v, OSError | ValueError):  # a body that breaks off, or is no body
+        if not isinstance(
+            v, OSError | ValueError | gevent.GreenletExit
+        ):  # a body that breaks off, or is none; the server stops
             logger.error('a request could not be answered', {'event': 'request_failed'}, exc_info=(t, v, tb))
         self._send_error_response_if_possible(500)
 
