@@ -258,9 +258,8 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """Answers 500 for an error of ours, and logs it; the library would print it past the log."""
-        if not isinstance(
-            v, OSError | ValueError | gevent.GreenletExit
-        ):  # a body that breaks off, or is none; the server stops
+        # Not for a body that breaks off, or is none, or a server that stops.
+        if not isinstance(v, OSError | ValueError | gevent.GreenletExit):
             logger.error('a request could not be answered', {'event': 'request_failed'}, exc_info=(t, v, tb))
         self._send_error_response_if_possible(500)
 
