@@ -5,10 +5,11 @@ import { Alerts } from './alerts.js'
 import { Cancellations } from './cancellations.js'
 import { Clock } from './clock.js'
 import { token, watch } from './connection.js'
-import { byId, complain, make } from './dom.js'
+import { byId, make } from './dom.js'
 import { Form } from './form.js'
 import { makeHistory } from './history.js'
 import { kept, local } from './memory.js'
+import { makeSettings } from './settings.js'
 import { Socket } from './socket.js'
 import { makeTabs } from './tabs.js'
 import { countDown, makeLists } from './upcoming.js'
@@ -19,8 +20,6 @@ import { ZoneField } from './zones.js'
 const AGAIN = 5_000
 /** ms in which reasons to fetch it anew count as one. */
 const TOGETHER = 200
-/** A channel, as the server has it. */
-const CHANNEL = /^[A-Za-z0-9_.:/-]{1,128}$/
 
 /** Where this browser has left off, which is as much as its tabs know together. */
 const place = kept(local, 'place')
@@ -52,8 +51,11 @@ function refreshSoon() {
   refreshing ??= setTimeout(async () => {
     refreshing = undefined
     underWay++
-    if (socket.state === 'connected') await lists[shown].refresh()
-    underWay--
+    try {
+      if (socket.state === 'connected') await lists[shown].refresh()
+    } finally {
+      underWay--
+    }
     countDown(clock.now())
   }, TOGETHER)
 }
@@ -109,44 +111,8 @@ byId('refused-close').addEventListener('click', () => {
   byId(`tab-${shown}`).focus()
 })
 
-byId('settings-open').addEventListener('click', () => {
-  byId('channels').value = (channels.get() ?? []).join(', ')
-  wrongChannels('')
-  byId('token-forget').hidden = token.get() === undefined
-  byId('settings').showModal()
-})
-byId('settings-close').addEventListener('click', () => byId('settings').close())
-byId('settings-form').addEventListener('submit', (/** @type {Event} */ event) => {
-  /** @type {string[]} */
-  const named = byId('channels').value.split(/[\s,]+/).filter(Boolean)
-  const wrong = named.find((name) => !CHANNEL.test(name))
-  if (wrong !== undefined) {
-    // Not kept: the server would refuse the page with it.
-    event.preventDefault()
-    wrongChannels(`“${wrong}” cannot be a channel: a name is 1 to 128 of the characters A-Z a-z 0-9 _ . : / -`)
-    byId('channels').focus()
-    return
-  }
-  channels.set(named.length ? named : undefined)
-  reconnect()
-})
-byId('channels').addEventListener('input', () => wrongChannels(''))
-byId('token-forget').addEventListener('click', () => {
-  byId('settings').close()
-  token.set(undefined)
-  reconnect() // The server asks for another.
-})
-
-/** @param {string} problem */
-function wrongChannels(problem) {
-  complain(byId('channels-error'), problem)
-  if (problem) byId('channels').setAttribute('aria-invalid', 'true')
-  else byId('channels').removeAttribute('aria-invalid')
-}
-
-function reconnect() {
+makeSettings(channels, token, () => {
   socket.close()
   socket.open()
-}
-
+})
 socket.open()
