@@ -312,7 +312,9 @@ def test_events_and_series_are_changed(server: ClockedServer, visit: Visit) -> N
     # Leaving a change as it was changes nothing, and gives the focus back.
     page.click('role=button[name="Change Digest"]')
     page.fill('#eventName', 'Something else')
+    page.fill('#timeZone', 'Atlantis')
     page.click('#leave')
+    assert page.do('inputValue', '#timeZone') == 'UTC'
     assert page.text('#form-title') == 'New reminder'
     assert page.focused == 'Change Digest'
 

@@ -52,7 +52,8 @@ export class Form {
       else this.#fine('timeZone')
     })
     // Else a field that is left would say what is wrong, and move the button away before the click is done.
-    byId('submit').addEventListener('mousedown', (/** @type {Event} */ event) => event.preventDefault())
+    for (const name of ['submit', 'leave'])
+      byId(name).addEventListener('mousedown', (/** @type {Event} */ event) => event.preventDefault())
     socket.on('state', () => this.#wait())
     for (const chip of this.#form.querySelectorAll('[data-minutes]')) {
       chip.addEventListener('click', () => {
@@ -211,7 +212,7 @@ export class Form {
     this.#clear()
     byId('repeat').closest('.field').hidden = false
     byId('repeat').options[0].disabled = false
-    this.#fill({ eventName: '', repeat: '', rule: '', channel: '' })
+    this.#fill({ eventName: '', timeZone: OWN, repeat: '', rule: '', channel: '' })
     this.#chosen = false
     this.propose()
     this.#dress('New reminder', 'Remind me', true)
