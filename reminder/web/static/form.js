@@ -2,10 +2,10 @@
 /** The form that schedules an event or a series, or changes one, and shows before what that will mean. */
 
 import { byId, complain, make } from './dom.js'
-import { firstAfter, isPlain, RULES, ruleWords } from './rules.js'
+import { firstOf, said } from './preview.js'
+import { isPlain, RULES } from './rules.js'
 import { CommandFailed } from './socket.js'
-import { place } from './upcoming.js'
-import { asUTC, OWN, resolve, span, wall, words } from './wall.js'
+import { OWN, resolve, span, wall, words } from './wall.js'
 
 /** The inputs of each field, by the names that the server's errors have for them. @type {Record<string, string[]>} */
 const FIELDS = {
@@ -109,8 +109,10 @@ export class Form {
   preview() {
     byId('rule-field').hidden = !this.#hasRule
     const now = this.#clock.now()
-    const first = this.#first(now)
-    const lines = first ? this.#meaning(first, now) : []
+    const { date, time, timeZone } = this.#values
+    const wanted = { date, time, timeZone, often: this.#often, isKnown: !this.#hasRule || isPlain(this.#often) }
+    const first = firstOf(wanted, now)
+    const lines = first ? said(wanted, first, now) : []
     const version = lines.map((line) => line.className + line.textContent).join('\n')
     const preview = byId('preview')
     // Only what has changed is put in, as a screen reader says it then.
@@ -118,64 +120,13 @@ export class Form {
     preview.dataset.version = version
     byId('preview-box').hidden = lines.length === 0
     // Beside what is said, as it changes each second.
-    const left = first && this.#isKnown ? first.instant - now : 0
+    const left = first && wanted.isKnown ? first.instant - now : 0
     complain(byId('preview-count'), left > 0 ? `in ${span(left)}` : '')
-  }
-
-  /** When it comes first, as far as the page knows: by a rule of one's own, from when on. @param {number} now */
-  #first(now) {
-    const { date, time, timeZone } = this.#values
-    if (!date || !time) return undefined
-    const shown = asUTC(`${date} ${time}`)
-    if (isPlain(this.#often)) return firstAfter(this.#often, shown, timeZone, now)
-    const found = resolve(`${date} ${time}`, timeZone)
-    return found && { shown, ...found }
-  }
-
-  /**
-   * What is said of it.
-   * @param {{ shown: number } & import('./wall.js').Resolved} first
-   * @param {number} now
-   */
-  #meaning({ shown, instant, problem }, now) {
-    const { time, timeZone } = this.#values
-    const often = this.#often
-    const there = place(timeZone)
-    const lines = []
-    if (!this.#isKnown) {
-      const from = instant > now ? make('strong', { text: words(instant, timeZone, now) }) : 'now'
-      lines.push(make('p', {}, 'At the first time from ', from, ` on that the rule names, by the clocks in ${there}`))
-      if (often) lines.push(make('p', { text: `then as “${often}” says` }))
-      return lines
-    }
-    const own = timeZone === OWN ? '' : 'your time'
-    lines.push(make('p', {}, make('strong', { text: words(instant, OWN, now) }), ' ', own))
-    if (timeZone !== OWN)
-      lines.push(make('p', {}, make('strong', { text: words(instant, timeZone, now) }), ` in ${there}`))
-    if (often) lines.push(make('p', { text: `then ${ruleWords(often).toLowerCase()}, by the clocks in ${there}` }))
-    const warn = (/** @type {string} */ text) => lines.push(make('p', { class: 'warning', text }))
-    const day = new Date(shown).getUTCDate()
-    if (often === 'FREQ=MONTHLY' && day > 28)
-      warn(`Months without a ${day}${day === 31 ? 'st' : 'th'} day are left out.`)
-    if (instant <= now && !often) warn('That is over already.')
-    const comes = wall(instant, timeZone).slice(11)
-    if (problem === 'skipped')
-      warn(`Clocks in ${there} are put forward and skip ${time} on that day: the reminder comes at ${comes}.`)
-    if (problem === 'twice')
-      warn(`Clocks in ${there} are put back and show ${time} twice on that day: the reminder comes the first time.`)
-    if (problem === 'unknown')
-      warn(`The server knows how clocks are changed until 2037 only: by clocks in ${there} it may be ${comes} then.`)
-    return lines
   }
 
   /** Whether the rule is one of the user's own. */
   get #hasRule() {
     return this.#values.repeat === 'own' && !byId('repeat').closest('.field').hidden
-  }
-
-  /** Whether the page knows when it comes. */
-  get #isKnown() {
-    return !this.#hasRule || isPlain(this.#often)
   }
 
   /** The rule; empty where nothing repeats. */
