@@ -362,7 +362,7 @@ def test_errors_stand_at_the_fields_that_they_name(server: ClockedServer, visit:
 
 def test_who_submits_without_a_connection_is_told_that_it_waits(server: ClockedServer, visit: Visit) -> None:
     page = visit(server.url)
-    page.do('waitForFunction', "document.querySelector('#date').value")  # by the server's clock
+    page.sees('#date:valid')  # it is proposed by the server's clock
     server.kill()
     page.sees('#notice')
     page.fill('#eventName', 'Tea')
