@@ -35,6 +35,9 @@ class NotAllowed(InvalidInput):
 class Busy(InvalidInput):
     """Too many ask for the same. Trying again later helps."""
 
+    def __init__(self) -> None:
+        super().__init__('too many ask for the same just now; please try again later')
+
 
 class MinuteClosed(ReminderError):
     """An event came too late for its minute: the log's past never changes. The store kept nothing of it."""

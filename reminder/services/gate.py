@@ -40,7 +40,7 @@ class Gate:
         has changed something by now must not be told that it has failed."""
         if self._there >= self._most and not patient:
             self.refused += 1
-            raise Busy('too many ask for the same just now; please try again later')
+            raise Busy
         self._there += 1
         try:
             with self._places, self._rested_place():

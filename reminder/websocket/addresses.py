@@ -59,7 +59,7 @@ class Shares:
     def one_more(self, address: str) -> Iterator[None]:
         """Counts one more for `address` meanwhile. Raises Busy where it has its share."""
         if not self.has_room(address):
-            raise Busy('too many ask for the same just now; please try again later')
+            raise Busy
         self.take(address)
         try:
             yield
