@@ -126,7 +126,7 @@ class Application:
         api_commands = ObservedCommands(commands, figures, 'http')
         rates = Rates(config.command_rate_limit or NO_RATE, BURST if config.command_rate_limit else math.inf)
         http = api.Api(api_commands, tokens, engine, rates, MAX_MESSAGE, self._clock.now, engine.counts.limits)
-        calendars = Shares(feed.WAITING)
+        calendars = Shares(1 + feed.WAITING)
         web = Web(
             page.routes(),
             api.routes(http, engine.origins),

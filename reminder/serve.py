@@ -18,8 +18,8 @@ SWITCH_INTERVAL = 0.001
 """Seconds; a fifth of Python's own, which made answers beside a flood up to three times as late."""
 GARBAGE = 10_000, 20, 20
 """After how many new objects garbage is looked for, and after how many times among older ones. Nearly all that ends is
-let go of by counting references; Python's own numbers, a fifth and a half of these, have all there is looked through
-again and again while thousands connect, for 100 ms and more each time."""
+let go of by counting references; with Python's own, lower numbers all there is is looked through again and again while
+thousands connect, for 100 ms and more each time."""
 
 
 def serve() -> None:

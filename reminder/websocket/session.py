@@ -382,6 +382,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             self._parting = b'1'
         self.on_idle = None
         self._inbox.clear()
+        self._inbox_size = 0
         self._room.set()
         for probe in list(self.probes):
             probe.end()
