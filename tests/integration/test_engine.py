@@ -428,19 +428,21 @@ class TestOrder:
             ] * 20
 
 
-class TestUpgrade:
-    def probe(self, client: Polling) -> WebSocket:
-        client_socket = client.probe()
-        client_socket.send('2probe')
-        assert client_socket.read() == '3probe'
-        return client_socket
+def answered_probe(client: Polling) -> WebSocket:
+    """A WebSocket to which the client may move."""
+    probe = client.probe()
+    probe.send('2probe')
+    assert probe.read() == '3probe'
+    return probe
 
+
+class TestUpgrade:
     def test_packets_that_wait_move_along_in_order(self, host: Host) -> None:
         client = host.polling()
         session = host.session
         session.write(b'4a')
         session.write_chunk(Encoded([b'4b', b'4c']))
-        with self.probe(client) as moved:
+        with answered_probe(client) as moved:
             session.write(b'4d')
             moved.send('5')
             wait_for(lambda: session.upgraded)
@@ -452,7 +454,7 @@ class TestUpgrade:
         client = host.polling()
         for number in range(300):
             host.session.write(b'4%d' % number + PIECE)
-        with self.probe(client) as moved:
+        with answered_probe(client) as moved:
             moved.send('5')
             for number in range(300):
                 assert moved.read() == f'4{number}' + PIECE.decode()
@@ -462,7 +464,7 @@ class TestUpgrade:
         session = host.session
         idle: list[bool] = []
         session.on_idle = lambda: idle.append(session.idle)
-        with self.probe(client) as moved:
+        with answered_probe(client) as moved:
             assert not session.idle
             moved.send('5')
             wait_for(lambda: idle)
@@ -475,7 +477,7 @@ class TestUpgrade:
         wait_for(lambda: gate.running == WINDOW)
         posting = InBackground(lambda: client.post(*(f'4{number}' for number in range(MAX_INBOX + 50))))
         assert posting.waits
-        with self.probe(client) as moved:
+        with answered_probe(client) as moved:
             moved.send('5')
             wait_for(lambda: host.session.upgraded)
             for _ in range(100):
@@ -487,7 +489,7 @@ class TestUpgrade:
 
     def test_a_second_probe_cannot_take_over_a_session_that_has_moved(self, host: Host) -> None:
         client = host.polling()
-        with client.probe() as late, self.probe(client) as moved:
+        with client.probe() as late, answered_probe(client) as moved:
             moved.send('5')
             wait_for(lambda: host.session.upgraded)
             late.send('2probe')
@@ -499,7 +501,7 @@ class TestUpgrade:
     def test_a_probe_is_given_up_after_a_while(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(upgrade, 'UPGRADE_TIMEOUT', 0.1)
         client = host.polling()
-        with self.probe(client) as moved:
+        with answered_probe(client) as moved:
             assert not host.session.idle
             assert moved.close_code() == 1008
         host.session.write(b'4a')
@@ -509,9 +511,7 @@ class TestUpgrade:
         client = host.polling()
         waiting = InBackground(client.get)
         assert waiting.waits
-        with client.probe() as moved:
-            moved.send('2probe')
-            assert moved.read() == '3probe'
+        with answered_probe(client) as moved:
             got = waiting.answer().text.split('\x1e')
             host.session.write(b'4a')
             moved.send('5')
@@ -620,9 +620,7 @@ class TestEnds:
         client = host.polling()
         waiting = InBackground(client.get)
         assert waiting.waits
-        with client.probe() as probe:
-            probe.send('2probe')
-            assert probe.read() == '3probe'
+        with answered_probe(client) as probe:
             assert waiting.answer().text == '6'
             host.session.close()
             assert host.engine.sockets == {}
@@ -637,9 +635,7 @@ class TestEnds:
         self, host: Host, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(upgrade, 'UPGRADE_TIMEOUT', 0.3)
-        with host.polling().probe() as probe:
-            probe.send('2probe')
-            assert probe.read() == '3probe'
+        with answered_probe(host.polling()) as probe:
             host.session.close()
             ending = InBackground(probe.close_code)
             assert ending.waits
@@ -648,9 +644,7 @@ class TestEnds:
 
     def test_a_stopping_server_lets_clients_move_first_and_begins_no_new_moves(self, host: Host) -> None:
         client, late = host.polling(), host.polling()
-        with client.probe() as probe, late.probe() as refused:
-            probe.send('2probe')
-            assert probe.read() == '3probe'
+        with answered_probe(client) as probe, late.probe() as refused:
             draining = gevent.spawn(host.engine.drain, 5)
             gevent.sleep(0.05)
             refused.send('2probe')
@@ -699,9 +693,7 @@ class TestEnds:
             gate.open()
 
     def test_a_stopped_server_closes_probes_too(self, host: Host) -> None:
-        with host.polling().probe() as probe:
-            probe.send('2probe')
-            assert probe.read() == '3probe'
+        with answered_probe(host.polling()) as probe:
             host.engine.stop()
             probe.close_code()
 
