@@ -120,7 +120,7 @@ class Server(Collector):
         yield _histograms('reminder_command_duration_seconds', text, 'command', durations)
         yield _gauge('reminder_commands_running', 'Commands that are under way.', of.running())
         yield _gauge('reminder_commands_running_limit', 'Commands that may be under way.', of.most_running)
-        yield _gauge('reminder_commands_waiting', 'Clients whose commands wait for others to end.', of.waiting())
+        yield _gauge('reminder_commands_waiting', 'Clients with a command that has yet to begin.', of.waiting())
 
     def _database(self) -> Iterable[Metric]:
         figures = self._sources.store

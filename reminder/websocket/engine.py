@@ -246,7 +246,9 @@ class Engine(engineio.Server):  # type: ignore[misc]
             session.transport.pause(True)
         begun = time.monotonic()
         while (passed := time.monotonic() - begun) < timeout and (
-            self.workers.busy or any(one.busy or (one.upgrading and passed < MOVE) for one in self.sockets.values())
+            self.workers.busy
+            or self.workers.waiting
+            or any(one.busy or (one.upgrading and passed < MOVE) for one in self.sockets.values())
         ):
             gevent.sleep(0.01)
 

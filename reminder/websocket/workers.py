@@ -20,7 +20,11 @@ would only wait for it, and have whatever comes next wait behind them."""
 
 
 class Workers:
-    """Calls functions, each in a greenlet of its own for as long as it takes; what is beyond the bound waits."""
+    """Calls functions, each in a greenlet of its own for as long as it takes; what is beyond the bound waits.
+
+    They begin one by one, each behind whatever has something to do by then: a call that goes on, after its database has
+    answered, never waits for all those that have yet to begin.
+    """
 
     def __init__(self) -> None:
         self._idle: list[gevent.Greenlet] = []
@@ -28,18 +32,14 @@ class Workers:
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
         """A heap, with at most one call of each session and each HTTP connection."""
         self._count = count()
+        self._beginning = False
+        """Whether the loop is about to begin the next one."""
         self._closed = False
 
     def run(self, function: Callable[[], None], order: float) -> None:
-        """Calls `function()` soon. Where calls have to wait, those of the lowest `order` begin first."""
-        if self._busy >= MAX_RUNNING:
-            heappush(self._waiting, (order, next(self._count), function))
-            return
-        self._busy += 1
-        if self._idle:
-            self._resume(self._idle.pop(), function)
-        else:
-            gevent.spawn(self._work, [function])
+        """Calls `function()` soon, those of the lowest `order` first."""
+        heappush(self._waiting, (order, next(self._count), function))
+        self._go_on()
 
     def call(self, function: Callable[[], Result], order: float) -> Result:
         """Calls `function()` as `run` does, in the caller's context, and waits for its result."""
@@ -72,9 +72,23 @@ class Workers:
         gevent.killall(self._idle, block=False)
         self._idle.clear()
 
-    def _resume(self, worker: gevent.Greenlet, function: Callable[[], None]) -> None:
-        # By the loop, as a greenlet has to be resumed by the hub: it would come back to who resumed it.
-        gevent.get_hub().loop.run_callback(worker.switch, function)
+    def _go_on(self) -> None:
+        if self._waiting and self._busy < MAX_RUNNING and not self._beginning:
+            self._beginning = True
+            # By the loop, as a greenlet has to be resumed by the hub: it would come back to who resumed it.
+            gevent.get_hub().loop.run_callback(self._begin)
+
+    def _begin(self) -> None:
+        self._beginning = False
+        if not self._waiting:
+            return  # closed meanwhile
+        function = heappop(self._waiting)[2]
+        self._busy += 1
+        if self._idle:
+            self._idle.pop().switch(function)
+        else:
+            gevent.spawn(self._work, [function])
+        self._go_on()
 
     def _work(self, first: list[Callable[[], None]]) -> None:
         function = first.pop()  # as a greenlet keeps what it was spawned with
@@ -84,12 +98,10 @@ class Workers:
                 function()
             except Exception:
                 logger.exception('a worker failed', {'event': 'worker_failed'})
+            self._busy -= 1
             if self._closed:
                 return
-            if self._waiting:
-                self._resume(worker, heappop(self._waiting)[2])  # behind others who have something to do
-            else:
-                self._busy -= 1
-                self._idle.append(worker)
+            self._idle.append(worker)
+            self._go_on()
             del function  # whose session would be kept else until this worker is needed again
             function = hub.switch()
