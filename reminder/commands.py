@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any, Protocol
 
 from reminder.errors import (
@@ -57,6 +58,12 @@ class Failure(Envelope):
     def __init__(self, error: str, kind: type[Exception]) -> None:
         super().__init__(status='failure', error=error)
         self.kind = kind
+
+
+class Constant(Envelope):
+    """An envelope that is always the same one, so that doors may keep what they have made of it."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # by its identity
 
 
 Command = Callable[[Fields, Identity], Envelope]
@@ -171,7 +178,7 @@ class Commands:
     # -- scheduling -------------------------------------------------------------------------------------------------
 
     def _get_all_time_zones(self, data: Fields, identity: Identity) -> Envelope:
-        return _success(timezones.names())
+        return _all_time_zones()
 
     def _schedule_event(self, data: Fields, identity: Identity) -> Envelope:
         with self._rules.pass_through() if 'repeat' in data.all else nullcontext():
@@ -398,6 +405,11 @@ class Commands:
 
 def _owns(identity: Identity, found: Event | Series) -> bool:
     return found.owner is not None and found.owner == identity.subject
+
+
+@cache
+def _all_time_zones() -> Constant:
+    return Constant(_success(timezones.names()))
 
 
 def _success(response: object, warning: str | None = None) -> Envelope:

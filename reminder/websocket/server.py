@@ -11,13 +11,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import socketio
 from socketio import packet as sio_packet
 
-from reminder.commands import Runs
+from reminder.commands import Constant, Runs
 from reminder.config import Config
 from reminder.errors import InvalidInput, StoreUnavailable
 from reminder.services.channels import channels as parse_channels
@@ -55,7 +55,15 @@ class _Json:
     @classmethod
     def dumps(cls, data: object, separators: tuple[str, str]) -> str:
         """`data` as JSON. What the library gives as `separators` is what the encoder was made with."""
+        if isinstance(data, list) and data and isinstance(data[0], Constant):
+            return cls._once(data[0])
         return cls._encoder.encode(data)
+
+    @staticmethod
+    @cache
+    def _once(answer: Constant) -> str:
+        """The list of zones, which anyone may ask for as often as the rate allows, takes longer than most commands."""
+        return _Json._encoder.encode([answer])
 
 
 class Packet(sio_packet.Packet):  # type: ignore[misc]
