@@ -30,8 +30,8 @@ from reminder.services.log import Log
 from reminder.services.offsets import encode_offset, parse_since
 from reminder.services.punctuality import Punctuality
 from reminder.services.search import Found, search
-from reminder.services.series import Occurrences, upcoming
-from reminder.services.views import View, event_view, series_view, state
+from reminder.services.series import Occurrences, occurrence_id, upcoming
+from reminder.services.views import SHOWN, View, event_view, series_view, state
 
 logger = logging.getLogger(__name__)
 
@@ -189,37 +189,39 @@ class Commands:
             event_id, series_id = events.keyed_ids(wanted.key, owner)
             kept = self._store.get(event_id) or self._store.get_series(series_id)
             if kept is not None:
-                return self._scheduled(kept, wanted, None)
+                return self._scheduled(kept, wanted, identity)
         if wanted.rule is not None:
-            return self._schedule_series(wanted, now, owner)
-        event, warning = events.schedule(wanted, now, owner)
+            return self._schedule_series(wanted, now, identity)
+        event, _ = events.schedule(wanted, now, owner)
         try:
-            return self._scheduled(self._store.add(event), wanted, warning)
+            return self._scheduled(self._store.add(event), wanted, identity)
         except MinuteClosed:
             raise events.too_late(event) from None
 
-    def _schedule_series(self, wanted: events.Wanted, now: int, owner: str | None) -> Envelope:
-        series = events.begin_series(wanted, now, owner)
-        self._check_future(series)
+    def _schedule_series(self, wanted: events.Wanted, now: int, identity: Identity) -> Envelope:
+        series = events.begin_series(wanted, now, identity.subject)
+        with self._rules.pass_through():
+            self._check_future(series)
         kept = self._store.add_series(series)
         if kept == series:
-            self._occurrences.extend(series, series.made)
-        return self._scheduled(kept, wanted, None)
+            kept = self._occurrences.extend(series, series.made)
+        return self._scheduled(kept, wanted, identity)
 
     def _check_future(self, series: Series) -> None:
-        with self._rules.pass_through():
-            if not upcoming(series, series.made, 1):
-                raise InvalidInput(f"repeat='{shown(series.repeat)}' names no time in the future")
+        if not upcoming(series, series.made, 1):
+            raise InvalidInput(f"repeat='{shown(series.repeat)}' names no time in the future")
 
-    def _scheduled(self, kept: Event | Series, wanted: events.Wanted, warning: str | None) -> Envelope:
+    def _scheduled(self, kept: Event | Series, wanted: events.Wanted, identity: Identity) -> Envelope:
         """The answer to who scheduled that, maybe not for the first time."""
+        if not identity.may_see(kept.channel):  # it may have been moved since
+            raise NotAllowed("'key' was used before, for what has moved to a channel that is not allowed by your token")
         if kept.request != wanted.request:
             raise InvalidInput("'key' was used before, with other data")
         if isinstance(kept, Series):
-            return self._changed_series(kept)
+            return self._changed_series(kept, wanted)
         if kept.cancelled:
             raise InvalidInput("'key' belongs to an event that was cancelled")
-        return _success(kept.reminder(), warning)
+        return _success(kept.reminder(), wanted.warning if kept.time == wanted.meaning.instant else None)
 
     # -- one event, or a series -------------------------------------------------------------------------------------
 
@@ -238,8 +240,10 @@ class Commands:
                     self._store.replace_series(found, ended)
                 self._occurrences.take_back(ended, self._store.record().closed)
                 return self._changed_series(ended)
-            kept = found if found.cancelled else self._replace(found, replace(found, cancelled=True))
-            return _success({**event_view(kept), 'state': 'cancelled'})
+            if not found.cancelled:
+                found = self._replace(found, replace(found, cancelled=True))
+                self._make_next(found)
+            return _success({**event_view(found), 'state': 'cancelled'})
 
         return self._one_by_one(data.id(), cancel)
 
@@ -247,29 +251,38 @@ class Commands:
         def update() -> Envelope:
             found, now = self._find_own(data.id(), identity), self._now()
             if isinstance(found, Series):
-                return self._update_series(found, data, identity, now)
+                return self._update_series(found, data, identity)
             if found.cancelled:
                 raise InvalidInput(f"_id='{found.id}' is cancelled")
             if 'repeat' in data.all:
                 raise InvalidInput("'repeat' is of series only")
             event, warning = events.change(found, data.all, now)
             self._check_channel(event.channel, identity)
-            kept = found if event == found else self._replace(found, event)
-            return _success({**event_view(kept), 'state': 'pending'}, warning)
+            if event != found:
+                event = self._replace(found, event)
+                self._make_next(event)
+            return _success({**event_view(event), 'state': state(event, self._store.record())}, warning)
 
         return self._one_by_one(data.id(), update)
 
-    def _update_series(self, found: Series, data: Fields, identity: Identity, now: int) -> Envelope:
+    def _update_series(self, found: Series, data: Fields, identity: Identity) -> Envelope:
         if found.ended:
             raise InvalidInput(f"_id='{found.id}' has ended")
         with self._rules.pass_through():
-            changed = events.change_series(found, data.all, now)
-        self._check_channel(changed.channel, identity)
-        self._check_future(changed)
-        self._store.replace_series(found, changed)
-        self._occurrences.take_back(changed, self._store.record().closed)
-        self._occurrences.extend(changed, changed.made)
+            changed = events.change_series(found, data.all, self._now())
+            self._check_channel(changed.channel, identity)
+            self._check_future(changed)
+        if changed != found:
+            self._store.replace_series(found, changed)
+            changed = self._occurrences.extend(changed, changed.made)
         return self._changed_series(changed)
+
+    def _make_next(self, changed: Event) -> None:
+        """Where the next occurrence of a series was cancelled or moved by itself, the one after it has its turn to be
+        listed, moved and cancelled."""
+        series = None if changed.series is None else self._store.get_series(changed.series)
+        if series is not None and not series.ended and changed.id == occurrence_id(series, series.made):
+            self._occurrences.extend(series, series.made)
 
     def _one_by_one(self, id: str, change: Callable[[], Envelope]) -> Envelope:
         """What `change` returns, which looks at what is there anew when another server changed it meanwhile.
@@ -312,13 +325,20 @@ class Commands:
         if not identity.may_see(channel):
             raise NotAllowed(f"channel='{channel}' is not allowed by your token")
 
-    def _changed_series(self, series: Series) -> Envelope:
-        """The answer to who has changed a series, which is a success."""
-        return _success(self._view_of_series(series, patient=True))
+    def _changed_series(self, series: Series, wanted: events.Wanted | None = None) -> Envelope:
+        """The answer to who has changed a series, or scheduled what is `wanted`, which is a success."""
+        view = self._view_of_series(series, patient=True)
+        if wanted is not None:
+            return _success(view, wanted.warning if view['time'] == iso(wanted.meaning.instant) else None)
+        left = self._occurrences.left(series)
+        warning = f'what is due up to {iso(left[-1].time)} was too near for that, and comes as it was' if left else None
+        return _success(view, warning)
 
     def _view_of_series(self, series: Series, patient: bool = False) -> View:
+        after = max(events.closing(self._now()), self._store.record().closed)
+        entries = self._store.occurrences(series.id, after, SHOWN)
         with self._rules.pass_through(patient):  # its rule tells what comes next
-            return series_view(series, events.closing(self._now()))
+            return series_view(series, entries, after)
 
     # -- lists ------------------------------------------------------------------------------------------------------
 

@@ -77,8 +77,9 @@ class Series:
 
     `id` is of the form of an event's. `repeat` is the text of an RFC 5545 RRULE; `local_time` and `zone` are where it
     begins. `name`, `channel`, `payload`, `owner`, `request` are as in `Event`. `made` is the instant (ms, UTC) up to
-    which its occurrences have entries in the log. `revision` counts its changes: occurrences that were made
-    before one have other ids than those made after it. `ended`: no further occurrence will be made.
+    which its occurrences have entries in the log; 1 ms more just after a change, as long as entries from before it may
+    have to be taken back. `revision` counts its changes: occurrences that were made before one have other ids than
+    those made after it. `ended`: no further occurrence will be made.
     """
 
     id: str
@@ -93,6 +94,11 @@ class Series:
     owner: str | None = None
     request: str | None = None
     ended: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether there may be entries from before its last change."""
+        return self.made % MINUTE > 0
 
 
 def extras(of: Event | Series) -> dict[str, Any]:

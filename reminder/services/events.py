@@ -1,5 +1,6 @@
 """The rules of scheduling: what a valid event is, what its time means, and when its minute is closed."""
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from reminder.services.timezones import Resolved
 
 LEAD = 200
 """How long before it begins a minute is closed (ms)."""
+CHANGE_LEAD = 2_000
+"""How long before a minute is closed a change of a series leaves it alone (ms): to take back what was made of it, and
+to make what is to come instead, are several steps, between which no minute should be closed."""
 
 
 class Scheduled(NamedTuple):
@@ -52,12 +56,14 @@ class Wanted:
         """A digest of what is asked for under a key."""
         if self.key is None:
             return None
-        return derived_id(
-            'request',
-            *(str(part) for part in (self.name, self.zone.zone, self.time, self.repeat)),
-            str(self.channel),
-            str(self.payload),
-        )
+        payload = self.payload and json.dumps(json.loads(self.payload), sort_keys=True)
+        parts = (self.name, self.zone.zone, self.time, self.repeat, self.channel, payload)
+        return derived_id('request', *map(str, parts))
+
+    @property
+    def warning(self) -> str | None:
+        """In plain words what its time becomes where the zone skips or repeats the one asked for."""
+        return warning_of(self.time, self.zone, self.meaning)
 
 
 def keyed_ids(key: str, owner: str | None) -> tuple[str, str]:
@@ -111,7 +117,7 @@ def schedule(wanted: Wanted, now: int, owner: str | None = None) -> Scheduled:
     )
     if event.time <= closing(now):
         raise too_late(event)
-    return Scheduled(event, warning_of(wanted.time, wanted.zone, wanted.meaning))
+    return Scheduled(event, wanted.warning)
 
 
 def begin_series(wanted: Wanted, now: int, owner: str | None = None) -> Series:
@@ -149,15 +155,17 @@ def change(event: Event, data: dict[str, object], now: int) -> Scheduled:
 
 
 def change_series(series: Series, data: dict[str, object], now: int) -> Series:
-    """`series` with what `data` of the command `updateEvent` changes of it, from `now` (ms, UTC) on.
-
-    Raises `InvalidInput`, also where nothing is to come of it any more.
+    """`series` with what `data` of the command `updateEvent` changes of it, from about `now` (ms, UTC) on; itself where
+    that is nothing. Raises `InvalidInput`.
     """
     time, zone = _when(data, series.local_time, series.zone)
     repeat: Any = data.get('repeat', series.repeat)
     rule_of(repeat, time, zone)
     when = {'repeat': repeat, 'local_time': time, 'zone': zone.zone}
-    return replace(series, **changes(data), **when, made=closing(now), revision=series.revision + 1)
+    changed = replace(series, **changes(data), **when)
+    if changed == series:
+        return series
+    return replace(changed, made=closing(now + CHANGE_LEAD) + 1, revision=series.revision + 1)
 
 
 def changes(data: dict[str, object]) -> dict[str, Any]:

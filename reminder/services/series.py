@@ -13,7 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from reminder.errors import Changed, InvalidInput, MinuteClosed, StoreUnavailable
-from reminder.models.event import MINUTE, Event, Series, derived_id
+from reminder.models.event import MINUTE, Event, Series, derived_id, iso
 from reminder.models.store import Store
 from reminder.services.fields import rule_of, zone_of
 from reminder.services.recurrence import Occurrence, Rule
@@ -34,7 +34,13 @@ class _Plan(NamedTuple):
 
     before: Series
     after: Series
-    occurrences: list[Occurrence]
+    due: list[Occurrence]
+    following: list[Occurrence]
+    """The one after that, if there is one."""
+
+    @property
+    def occurrences(self) -> list[Occurrence]:
+        return self.due + self.following
 
 
 class Occurrences:
@@ -44,7 +50,8 @@ class Occurrences:
     """
 
     def __init__(self, store: Store, limit: int, pause: Callable[[], None]) -> None:
-        """Of a time in which no server ran the newest `limit` occurrences are made, of all series together.
+        """Of a time in which no server ran no more than the newest `limit` occurrences of all series are made, and
+        what else is due in the first of their minutes.
 
         `pause` gives others a turn: to follow a rule may take tens of ms.
         """
@@ -53,42 +60,71 @@ class Occurrences:
         self._limit = limit
 
     def make(self, minute: int) -> None:
-        """Makes what is due up to `minute` (ms, UTC), and of each series the occurrence after that.
-
-        Of all of them together no more than the limit for one, unless there are more series than that.
-        """
+        """Makes what is due up to `minute` (ms, UTC), and of each series the occurrence after that."""
         while due := self._store.series_due(minute, TOGETHER):
-            share = max(1, self._limit // len(due))
-            extended = 0
-            for begin in range(0, len(due), PORTION):
-                portion = due[begin : begin + PORTION]
-                extended += self._extend([self._plan(series, minute, share) for series in portion])
-            if not extended:
+            plans = self._plan_all(due, minute)
+            portions = (plans[begin : begin + PORTION] for begin in range(0, len(plans), PORTION))
+            if not sum(map(self._extend, portions)):
                 return  # others are at it, or what is kept cannot be told from what it should be
 
-    def extend(self, series: Series, minute: int) -> None:
-        """Makes what of one series is due up to `minute` (ms, UTC), and the occurrence after that."""
-        self._extend([self._plan(series, minute, self._limit)])
+    def extend(self, series: Series, minute: int) -> Series:
+        """Makes what of one series is due up to `minute` (ms, UTC), and the occurrence after that. Returns the series
+        as it is then."""
+        (plan,) = plans = self._plan_all([series], minute)
+        self._extend(plans)
+        return plan.after
 
-    def _plan(self, series: Series, minute: int, limit: int) -> _Plan:
-        self._pause()
+    def _plan_all(self, due: Sequence[Series], minute: int) -> list[_Plan]:
+        plans: list[_Plan] = []
+        since = planned = 0
+        most = 2 * self._limit
+        for series in due:
+            self._pause()
+            plans.append(self._plan(series, minute, since))
+            planned += len(plans[-1].due)
+            if planned > most:
+                since = self._leave_out(plans)
+                planned = sum(len(plan.due) for plan in plans)
+                most = 2 * planned
+        if planned > self._limit:
+            since = self._leave_out(plans)
+        if since:
+            logger.warning(
+                'what series had due until %(time)s is left out, as it is more than the newest %(count)d',
+                {'event': 'occurrences_left_out', 'time': iso(since), 'count': self._limit},
+            )
+        return plans
+
+    def _leave_out(self, plans: list[_Plan]) -> int:
+        """Takes out of plans all but the newest minutes that hold more than the limit, so that replays, which end at
+        it, say that something is missing. Returns up to which instant (ms, UTC) nothing is left."""
+        times = sorted(one.time for plan in plans for one in plan.due)
+        since = times[-self._limit - 1] - 1
+        for number, plan in enumerate(plans):
+            plans[number] = plan._replace(due=[one for one in plan.due if one.time > since])
+        return since
+
+    def _plan(self, series: Series, minute: int, since: int) -> _Plan:
         try:
-            due, following = _newest(rule_of_series(series), series.made, minute, limit)
+            due, following = _newest(rule_of_series(series), max(series.made, since), minute, self._limit + 1)
         except InvalidInput as error:  # not written by us; it must not keep the others from being made
             logger.error(
                 'the series %(id)s ends, as it cannot be read: %(error)s',
                 {'event': 'series_ended', 'id': series.id, 'error': str(error)},
             )
-            return _Plan(series, replace(series, ended=True), [])
+            return _Plan(series, replace(series, ended=True), [], [])
         if following is None:
-            return _Plan(series, replace(series, made=max(series.made, minute), ended=True), due)
-        return _Plan(series, replace(series, made=following.time), [*due, following])
+            return _Plan(series, replace(series, made=max(series.made, minute), ended=True), due, [])
+        return _Plan(series, replace(series, made=following.time), due, [following])
 
     def _extend(self, plans: Sequence[_Plan]) -> int:
         """Does what was planned; answers for how many series."""
         # Whoever has closed a minute had made before what is due in it; and of what is there, but not delivered yet, a
         # store may not be able to say more.
         closed = self._store.record().closed
+        for plan in plans:
+            if plan.before.changed:
+                self.take_back(plan.before, closed)
         events = [occurrence(plan.before, one) for plan in plans for one in plan.occurrences if one.time > closed]
         for begin in range(0, len(events), ADDED):
             for outcome in self._store.add_all(events[begin : begin + ADDED]):
@@ -105,13 +141,13 @@ class Occurrences:
     def take_back(self, series: Series, closed: int) -> None:
         """Cancels what is due after `closed` (ms, UTC) and does not belong to the series as it is now.
 
-        Where it has ended that is everything, else what was made before it was changed. What falls due meanwhile stays.
+        Where it has ended that is everything, else what was made before it was changed and is due after what a change
+        leaves alone. What falls due meanwhile stays.
         """
-        while events := self._store.occurrences(series.id, closed, PORTION):
-            self._take_back(
-                [event for event in events if series.ended or event.id != occurrence_id(series, event.time)]
-            )
-            closed = events[-1].time
+        after = closed if series.ended else max(closed, series.made)
+        while events := self._store.occurrences(series.id, after, PORTION):
+            self._take_back([event for event in events if self._is_former(series, event)])
+            after = events[-1].time
 
     def _take_back(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -123,6 +159,17 @@ class Occurrences:
                     kept = self._store.get(event.id)
                 except MinuteClosed:
                     break
+
+    @staticmethod
+    def _is_former(series: Series, event: Event) -> bool:
+        """Whether an entry of a series does not belong to it as it is now."""
+        return series.ended or event.id != occurrence_id(series, event.time)
+
+    def left(self, series: Series) -> Sequence[Event]:
+        """What comes of a series as it was before it was changed or ended, as it was too near for that: the first of
+        what is not delivered yet."""
+        pending = self._store.occurrences(series.id, self._store.record().delivered, PORTION)
+        return [event for event in pending if self._is_former(series, event)]
 
 
 def upcoming(series: Series, after: int, count: int) -> list[Occurrence]:

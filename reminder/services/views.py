@@ -1,5 +1,6 @@
 """What commands answer about events and series: as reminders are, with what only those who ask need beside."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from reminder.models.event import Event, Record, Series, extras, iso
@@ -26,9 +27,14 @@ def state(event: Event, record: Record) -> str:
     return 'pending' if event.time > record.closed else 'due' if event.time > record.delivered else 'delivered'
 
 
-def series_view(series: Series, after: int) -> View:
-    """A series; `time` is its next occurrence after `after` (ms, UTC), and `occurrences` are the next ones."""
-    occurrences = [iso(one.time) for one in upcoming(series, after, SHOWN)]
+def series_view(series: Series, entries: Sequence[Event], after: int) -> View:
+    """A series; `time` is its next occurrence after `after` (ms, UTC), and `occurrences` are the next ones.
+
+    `entries` are the first of those that have entries in the log, which may have been moved. What comes after what has
+    been made is as the rule says.
+    """
+    beyond = upcoming(series, max(series.made, after), SHOWN - len(entries))
+    occurrences = [iso(time) for time in sorted([entry.time for entry in entries] + [one.time for one in beyond])]
     view: View = {
         'name': series.name,
         'time': occurrences[0] if occurrences else None,

@@ -10,7 +10,7 @@ from reminder import __version__
 from reminder.specification import examples
 from reminder.specification.examples import Json
 from reminder.specification.protocol import COMMANDS, EVENTS, Command
-from reminder.specification.schemas import CONNECT, SCHEMAS, Schema, fields, text
+from reminder.specification.schemas import CONNECT, SCHEMAS, WARNING, Schema, fields, text
 
 _ROOT = '#/channels/root'
 _WHAT_IT_IS = (
@@ -118,6 +118,6 @@ def _answer(command: Command) -> Schema:
         'status response',
         status={'const': 'success'},
         response=command.response,
-        warning=text('what became of a time that clocks skip or show twice'),
+        warning=WARNING,
     )
     return {'oneOf': [success, {'$ref': '#/components/schemas/Failure'}]}

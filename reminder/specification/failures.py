@@ -192,6 +192,10 @@ OTHER_FAILURES = (
         'too many ask for the same just now; please try again later',
     ),
     ('the token has expired; the connection ends, too', 'token has expired'),
+    (
+        'a key whose event was moved to a channel that the token does not name',
+        "'key' was used before, for what has moved to a channel that is not allowed by your token",
+    ),
     ('others change the same again and again', 'somebody else is changing the same; please try again'),
     (
         'the database does not answer; what was asked for may have been done or not, which a ``key`` makes harmless',

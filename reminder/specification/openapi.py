@@ -7,7 +7,7 @@ from reminder import __version__
 from reminder.services.fields import KEY_LENGTH
 from reminder.specification.examples import EXCHANGES, Exchange, Json
 from reminder.specification.protocol import COMMANDS, Command
-from reminder.specification.schemas import OFFSET, SCHEMAS, fields, text
+from reminder.specification.schemas import OFFSET, SCHEMAS, WARNING, fields, text
 from reminder.websocket.session import MAX_MESSAGE
 
 _WHAT_IT_IS = (
@@ -107,7 +107,7 @@ def _success(command: Command, shown: list[Exchange]) -> Json:
         'status response',
         status={'const': 'success'},
         response=command.response,
-        warning=text('what became of a time that clocks skip or show twice'),
+        warning=WARNING,
     )
     content = {'schema': envelope, 'examples': _examples(one.answer for one in shown)}
     return {'description': 'Done.', 'content': {_JSON: content}}

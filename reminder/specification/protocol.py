@@ -12,7 +12,7 @@ from reminder.config import Config
 from reminder.errors import SHOWN_LENGTH
 from reminder.services import channels
 from reminder.services.channels import MAX_CHANNELS
-from reminder.services.events import LEAD
+from reminder.services.events import CHANGE_LEAD, LEAD
 from reminder.services.expansion import REACH
 from reminder.services.fields import KEY_LENGTH, LIMIT, MAX_LIMIT, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES
@@ -58,6 +58,10 @@ class Limit:
     beyond: str
 
 
+def _number(value: float, unit: str = '') -> str:
+    return f'{value:,.10g} {unit}'.strip()
+
+
 COMMANDS = (
     Command('getAllTimeZones', 'The names of all time zones.', SCOPES, None, schemas.TIME_ZONES),
     Command(
@@ -78,17 +82,18 @@ COMMANDS = (
     ),
     Command(
         'updateEvent',
-        'Changes what is given of a pending event, or of a series from now on, and nothing else; the ``_id`` stays. '
+        'Changes what is given of a pending event, or of a series, and nothing else; the ``_id`` stays. '
         '``time`` alone is in the zone that it has, and ``timeZone`` alone gives its time another meaning. '
         'Changing what others have scheduled takes the scope ``manage``. An occurrence of a series can be changed like '
-        'any event, until the series is changed.',
+        'any event, until the series is changed. A change of a series leaves the minute alone that is closed within '
+        f'{_number(CHANGE_LEAD / 1000, "s")}, or has been and is not delivered yet; the answer has a ``warning`` then.',
         frozenset({SCHEDULE, MANAGE}),
         schemas.UPDATE,
         schemas.EVENT_OR_SERIES,
     ),
     Command(
         'listEvents',
-        'What is pending, in order of time. A series is there with its next occurrence.',
+        'What is pending, in order of time. A series is there with its next occurrence that was not cancelled.',
         frozenset({LISTEN, MANAGE}),
         schemas.LIST,
         schemas.EVENTS,
@@ -102,7 +107,8 @@ COMMANDS = (
     ),
     Command(
         'cancelEvent',
-        'Cancels a pending event, or ends a series and cancels what is pending of it. Cancelling twice is no failure. '
+        'Cancels a pending event, or ends a series and cancels what is pending of it; where some of it is closed '
+        'already, and so still comes, the answer has a ``warning``. Cancelling twice is no failure. '
         'Cancelling what others have scheduled takes the scope ``manage``.',
         frozenset({SCHEDULE, MANAGE}),
         schemas.ONE,
@@ -149,10 +155,6 @@ EVENTS = (
         ),
     ),
 )
-
-
-def _number(value: float, unit: str = '') -> str:
-    return f'{value:,.10g} {unit}'.strip()
 
 
 LIMITS = (

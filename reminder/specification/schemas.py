@@ -107,6 +107,8 @@ LOOK_BACK = fields(
     channel=optional(_only),
     limit=_limit,
 )
+WARNING = text('what became of a time that clocks skip or show twice, or of a minute that was too near')
+
 STATUS = fields('', _id={**_id, 'description': 'an event or series that is asked about'})
 CONNECT = fields(
     '',

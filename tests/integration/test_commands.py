@@ -6,17 +6,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import gevent
 import pytest
 
 from reminder.commands import Commands
-from reminder.errors import Busy
+from reminder.errors import Busy, StoreUnavailable
 from reminder.models.event import MINUTE, Event, iso, new_id
 from reminder.models.store import Store, open_store
 from reminder.services import search
 from reminder.services.delivery import Delivery
-from reminder.services.events import LEAD
+from reminder.services.events import CHANGE_LEAD, LEAD
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES, Identity
 from reminder.services.log import Log
 from reminder.services.punctuality import Punctuality
@@ -60,10 +61,14 @@ class Server:
 
     def ask(self, command: str, identity: Identity = MANAGER, **data: Any) -> dict[str, Any]:
         """The response to a command that succeeds."""
+        return self.answer(command, identity, **data)['response']  # type: ignore[no-any-return]
+
+    def answer(self, command: str, identity: Identity = MANAGER, **data: Any) -> dict[str, Any]:
+        """The envelope of a command that succeeds."""
         answer = self.commands.run({'command': command, 'data': data}, identity)
         assert answer['status'] == 'success', answer
         assert json.loads(json.dumps(answer)) == answer
-        return answer['response']  # type: ignore[no-any-return]
+        return answer
 
     def fail(self, command: str, identity: Identity = MANAGER, **data: Any) -> str:
         """The error of a command that fails."""
@@ -288,6 +293,11 @@ class TestUpdate:
         server.pass_to(NOW + MINUTE)
         assert 'is due already' in server.fail('updateEvent', _id=due['_id'], eventName='x')
 
+    def test_to_change_nothing_of_what_was_delivered_is_no_failure(self, server: Server) -> None:
+        event = server.schedule(minutes=1)
+        server.pass_to(NOW + MINUTE)
+        assert server.ask('updateEvent', _id=event['_id'], eventName='tea')['state'] == 'delivered'
+
     def test_a_time_that_is_closed_is_past(self, server: Server, other: Server) -> None:
         event = server.schedule()
         server.close(NOW + 2 * MINUTE)
@@ -320,6 +330,29 @@ class TestKey:
     def test_a_cancelled_one_is_said(self, server: Server) -> None:
         server.ask('cancelEvent', _id=server.schedule(key='k')['_id'])
         assert 'cancelled' in server.fail('scheduleEvent', **wanted(5, key='k'))
+
+    def test_the_warning_comes_again(self, server: Server, other: Server) -> None:
+        skipped = {'eventName': 'tea', 'time': '2027-03-28 02:30', 'timeZone': 'Europe/Berlin', 'key': 'k'}
+        for more in ({}, {'key': 'series', 'repeat': 'FREQ=DAILY'}):
+            first = server.answer('scheduleEvent', **skipped | more)
+            assert 'does not exist' in first['warning']
+            assert other.answer('scheduleEvent', **skipped | more) == first
+        other.ask('updateEvent', _id=server.schedule(**skipped)['_id'], time=at(500))
+        assert 'warning' not in server.answer('scheduleEvent', **skipped)
+
+    def test_the_order_of_an_objects_keys_means_nothing(self, server: Server, other: Server) -> None:
+        event = server.schedule(key='k', payload={'a': 1, 'b': [{'c': 2, 'd': 3}]})
+        assert other.schedule(key='k', payload={'b': [{'d': 3, 'c': 2}], 'a': 1}) == event
+        assert 'key' in other.fail('scheduleEvent', **wanted(5, key='k', payload={'a': 1, 'b': [{'c': 3, 'd': 2}]}))
+
+    @pytest.mark.parametrize('more', [{}, {'repeat': 'FREQ=DAILY'}], ids=str)
+    def test_it_shows_nothing_that_has_moved_to_where_one_may_not_look(
+        self, server: Server, more: dict[str, str]
+    ) -> None:
+        ann = Identity(frozenset({SCHEDULE}), 'ann', channels=frozenset({'a'}))
+        event = server.schedule(identity=ann, key='k', **more)
+        server.ask('updateEvent', _id=event['_id'], channel='secret', payload='hidden', eventName='tea')
+        assert 'channel that is not allowed' in server.fail('scheduleEvent', ann, **wanted(5, key='k', **more))
 
     def test_others_keys_are_their_own(self, server: Server) -> None:
         mine, others = (server.schedule(key='k', identity=Identity(SCOPES, name)) for name in ('a', 'b'))
@@ -389,9 +422,25 @@ class TestSeries:
         server.schedule(minutes=1, repeat='FREQ=MINUTELY')
         server.pass_to(NOW + 100 * MINUTE)
         reminders = server.ask('getReminders', since=iso(NOW))['reminders']
-        # the first was made when it was scheduled, and of the others the limit's worth
-        expected = [1, *range(81, 101)]
+        # the first was made when it was scheduled, and of the others one more than is replayed, which says so then
+        expected = [1, *range(80, 101)]
         assert [reminder['time'] for reminder in reminders] == [iso(NOW + minutes * MINUTE) for minutes in expected]
+
+    def test_what_one_of_many_had_due_is_no_less_than_what_all_had(self, server: Server) -> None:
+        server.schedule(minutes=1, repeat='FREQ=MINUTELY')
+        for number in range(9):
+            server.schedule(minutes=2, repeat='FREQ=DAILY', eventName=str(number))
+        server.pass_to(NOW + 11 * MINUTE)
+        assert server.delivered(NOW).count('tea') == 11 and len(server.delivered(NOW)) == 20
+
+    def test_of_more_than_the_limit_the_newest_of_all_is_made(self, server: Server) -> None:
+        for number in range(4):
+            server.schedule(minutes=1, repeat='FREQ=MINUTELY', eventName=str(number))
+        server.pass_to(NOW + 100 * MINUTE)
+        reminders = server.ask('getReminders', since=iso(NOW + MINUTE))['reminders']
+        times = [reminder['time'] for reminder in reminders]
+        # beside what was made before: whole minutes, together more than the limit, so that a replay says so
+        assert times == [iso(NOW + minutes * MINUTE) for minutes in (1, *range(95, 101)) for _ in range(4)]
 
     def test_one_of_it_is_cancelled(self, server: Server, other: Server) -> None:
         server.schedule(minutes=1, repeat='FREQ=MINUTELY')
@@ -417,6 +466,78 @@ class TestSeries:
                 ('tea', iso(NOW + 2 * MINUTE)),
                 ('later', iso(NOW + 4 * MINUTE)),
             ]
+
+    def test_the_next_one_is_always_there_to_be_changed(self, server: Server, other: Server) -> None:
+        # Given a series whose next occurrence is cancelled, and the one after that moved
+        series = server.schedule(minutes=1, repeat='FREQ=MINUTELY')
+        (first,) = other.ask('listEvents')['events']
+        other.ask('cancelEvent', _id=first['_id'])
+        (second,) = server.ask('listEvents')['events']
+        assert second['time'] == iso(NOW + 2 * MINUTE)
+        server.ask('updateEvent', _id=second['_id'], time=at(9))
+        # Then the series tells what really comes
+        expected = [iso(NOW + minutes * MINUTE) for minutes in (3, 4, 5, 6, 9)]
+        assert other.ask('getEvent', _id=series['_id'])['occurrences'] == expected
+        assert other.ask('listSeries')['series'][0]['occurrences'] == expected
+        assert server.ask('listEvents', limit=1)['events'][0]['time'] == expected[0]
+        # And a change that changes nothing leaves that as it is
+        unchanged = other.ask('updateEvent', _id=series['_id'], eventName='tea', repeat='FREQ=MINUTELY')
+        assert unchanged['occurrences'] == expected
+        for one in (server, other):
+            one.pass_to(NOW + 3 * MINUTE)
+            assert one.delivered(NOW) == ['tea']
+
+    def test_a_change_leaves_a_minute_alone_that_is_near(self, server: Server, other: Server) -> None:
+        series = server.schedule(minutes=1, repeat='FREQ=MINUTELY')
+        other.now = NOW + MINUTE - LEAD - CHANGE_LEAD
+        answer = other.answer('updateEvent', _id=series['_id'], eventName='coffee')
+        assert iso(NOW + MINUTE) in answer['warning']
+        assert answer['response']['occurrences'][:2] == [iso(NOW + MINUTE), iso(NOW + 2 * MINUTE)]
+        for minute in (1, 2):
+            for one in (server, other):
+                one.pass_to(NOW + minute * MINUTE)
+        for one in (server, other):
+            assert one.delivered(NOW) == ['tea', 'coffee']
+
+    @pytest.mark.parametrize('closed', [False, True])
+    def test_its_end_says_what_still_comes(self, server: Server, other: Server, closed: bool) -> None:
+        series = server.schedule(minutes=1, repeat='FREQ=MINUTELY')
+        other.now = NOW + MINUTE - LEAD
+        if closed:
+            server.close(NOW + MINUTE)
+        answer = other.answer('cancelEvent', _id=series['_id'])
+        assert answer['response']['occurrences'] == []
+        assert (iso(NOW + MINUTE) in answer.get('warning', '')) == closed
+        server.delivery.publish()
+        other.pass_to(NOW + MINUTE)
+        for one in (server, other):
+            one.pass_to(NOW + 2 * MINUTE)
+            assert one.delivered(NOW) == ['tea'] * closed
+
+    def test_a_change_that_was_broken_off_is_completed(
+        self, server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        series = server.schedule(minutes=1, repeat='FREQ=MINUTELY')
+        for step in ('record', 'occurrences', 'replace', 'add_all', 'replace_all_series'):
+            with monkeypatch.context() as broken:
+                broken.setattr(server.store, 'replace_series', self.and_then_break(server.store, step, broken))
+                assert 'unavailable' in server.fail('updateEvent', _id=series['_id'], eventName=step)
+        for minute in (1, 2):
+            for one in (other, server):
+                one.pass_to(NOW + minute * MINUTE)
+        for one in (server, other):
+            assert one.delivered(NOW) == [step, step]
+
+    @staticmethod
+    def and_then_break(store: Store, step: str, patch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """`replace_series`, after which that verb fails."""
+        kept = store.replace_series
+
+        def replace_series(old: Any, new: Any) -> None:
+            kept(old, new)
+            patch.setattr(store, step, Mock(side_effect=StoreUnavailable('away')))
+
+        return replace_series
 
     def test_it_ends_with_all_that_was_to_come(self, server: Server, other: Server) -> None:
         series = server.schedule(minutes=1, repeat='FREQ=MINUTELY')
