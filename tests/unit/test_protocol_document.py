@@ -13,7 +13,7 @@ import pytest
 
 from reminder.commands import Commands
 from reminder.errors import Changed, StoreUnavailable
-from reminder.models.event import Event, Place, Record
+from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.models.store import Store
 from reminder.services.delivery import Delivery
 from reminder.services.identity import EVERYBODY, SCOPES, Identity
@@ -196,7 +196,7 @@ def test_none_is_described_twice() -> None:
     assert len(set(whens)) == len(whens)
 
 
-INFINITE, CROWDED, EXPIRED, CHANGED, AWAY, MISTAKEN = (error for _, error in OTHER_FAILURES)
+INFINITE, CROWDED, EXPIRED, HIDDEN, CHANGED, AWAY, MISTAKEN = (error for _, error in OTHER_FAILURES)
 
 
 def test_an_infinite_number_fails_as_described(commands: Commands) -> None:
@@ -208,6 +208,12 @@ def test_a_crowd_with_series_fails_as_described(commands: Commands, monkeypatch:
     monkeypatch.setattr(commands._rules, '_most', 0)
     answer = commands.run(scheduling(repeat='FREQ=DAILY'), EVERYBODY)
     assert answer == {'status': 'failure', 'error': CROWDED}
+
+
+def test_a_key_of_what_has_moved_out_of_sight_fails_as_described(commands: Commands, store: Any) -> None:
+    store.get.side_effect = lambda id: Event(id, 'tea', NOW + MINUTE, channel='secret')
+    identity = Identity(SCOPES, channels=frozenset({'team/web'}))
+    assert commands.run(scheduling(key='k'), identity) == {'status': 'failure', 'error': HIDDEN}
 
 
 def test_an_expired_token_fails_as_described(commands: Commands) -> None:
