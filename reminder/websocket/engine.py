@@ -9,22 +9,20 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import engineio
 import gevent
 from engineio import packet as eio_packet
-from gevent.lock import BoundedSemaphore
 
 from reminder.logs import CONNECTION
 from reminder.services.origins import Origins
 from reminder.websocket.addresses import Shares, client_address, site
 from reminder.websocket.counts import Counts
 from reminder.websocket.deadlines import Deadlines
-from reminder.websocket.session import MAX_MESSAGE, MAX_POST, Refused, Session
+from reminder.websocket.session import MAX_POST, Refused, Session
 from reminder.websocket.upgrade import Probe
 from reminder.websocket.workers import Workers
 
@@ -33,8 +31,6 @@ logger = logging.getLogger(__name__)
 Reply = tuple[str, bytes]
 Result = TypeVar('Result')
 
-LARGE_POSTS = 8
-"""POSTs larger than one message that are taken at a time, as each of them is held in memory until it is handled."""
 MOVE = 1.0
 """Seconds that a stopping server gives clients to complete an upgrade; it takes them a round trip or two."""
 OK = '200 OK'
@@ -90,7 +86,6 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.counts = Counts()
         self.deadlines = Deadlines()
         self.workers = Workers()
-        self._large_posts = BoundedSemaphore(LARGE_POSTS)
         self.stopping = False
 
     # -- requests -----------------------------------------------------------------------------------------------
@@ -166,8 +161,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
         if int(length) > MAX_POST:
             self.counts.limits['body'] += 1
             raise Refused('size')
-        with self._large_posts if int(length) > MAX_MESSAGE else nullcontext():
-            return session.post(partial(_read, environ['wsgi.input'], int(length)))
+        return session.post(environ['wsgi.input'], int(length))
 
     def _create(self, environ: dict[str, Any]) -> Session:
         session = Session(self, self.generate_id(), self.address(environ))
@@ -287,14 +281,6 @@ class Engine(engineio.Server):  # type: ignore[misc]
         """A session that was over its rate may have messages handled again."""
         if sid in self.sockets:
             self.sockets[sid].go_on()
-
-
-def _read(body: Any, length: int) -> bytes:
-    """All of a body. Raises Refused where it breaks off."""
-    data: bytes = body.read(length)
-    if len(data) < length:
-        raise Refused('request')
-    return data
 
 
 def _query(environ: dict[str, Any]) -> Mapping[str, str]:

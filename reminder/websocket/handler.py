@@ -22,7 +22,7 @@ from gevent import monkey
 from geventwebsocket.handler import WebSocketHandler
 
 from reminder.logs import REQUEST, request_id
-from reminder.websocket.session import MAX_POST
+from reminder.websocket.session import MAX_POST, PIECE
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,6 @@ IDLE = 60.0
 """Seconds between two requests of a connection. More than between a polling client's pongs, each of which is a POST."""
 TRANSFER = 30.0
 """Seconds for the body of a request, or for an answer to be taken."""
-PIECE = 16_384
-"""Bytes of a body that nobody reads which are thrown away at a time."""
 MAX_HEADERS = 16_384
 """Bytes of a request's headers."""
 

@@ -9,7 +9,8 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import engineio.socket
@@ -34,6 +35,8 @@ MAX_MESSAGE = 65_536
 MAX_POST = 1_000_000
 """Bytes of one POST. Clients older than `maxPayload` (JavaScript before 4.5, Python) put all that waits into one."""
 MAX_POST_PACKETS = 5_000
+PIECE = 16_384
+"""Bytes of a POST that are read at a time: as of a WebSocket, no more of it than a message and a piece is in memory."""
 WINDOW = 128
 """Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
 command is done."""
@@ -306,28 +309,34 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             raise Refused('stopping')
         return payload or self._parting
 
-    def post(self, read: Callable[[], bytes]) -> bytes:
-        """Takes a long-polling POST whose body `read` returns, and returns its answer. Raises Refused."""
+    def post(self, body: Any, length: int) -> bytes:
+        """Takes a long-polling POST with a body of that length, and returns its answer. Raises Refused."""
         if self._posting:
             self._end(self.server.reason.TRANSPORT_ERROR)  # in which order would they have to be taken?
             raise Refused('request')
         self._posting = True
         try:
-            return self._post(read())
+            return self._post(partial(self._read, body), length)
         finally:
             self._posting = False
 
-    def _post(self, body: bytes) -> bytes:
-        packets = body.split(b'\x1e', MAX_POST_PACKETS)
+    def _read(self, body: Any, size: int) -> bytes:
+        """A piece of a POST's body. Raises Refused where that breaks off, or the server stops."""
+        piece: bytes = body.read(size)
         if self.server.stopping:
             # An error would make the client drop the answers that it is about to fetch. So it waits for the end.
             while not self.closed:
                 gevent.sleep(0.01)
             raise Refused('stopping')
+        if len(piece) < size:
+            raise Refused('request')
+        return piece
+
+    def _post(self, read: Callable[[int], bytes], length: int) -> bytes:
         try:
-            if len(packets) > MAX_POST_PACKETS or max(map(len, packets)) > MAX_MESSAGE:
-                raise Malformed('too many packets, or one too long')
-            for packet in packets:
+            for number, packet in enumerate(_packets(read, length)):
+                if number == MAX_POST_PACKETS or len(packet) > MAX_MESSAGE:
+                    raise Malformed('too many packets, or one too long')
                 if self.closed:
                     break
                 self._receive(packet.decode())
@@ -388,3 +397,14 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             probe.end()
         self.transport.close(code)
         self.server.forget(self, reason)
+
+
+def _packets(read: Callable[[int], bytes], length: int) -> Iterator[bytes]:
+    """The packets of a body of that length, each as soon as it has come; up to one that is too long."""
+    rest, left = b'', length
+    while left and len(rest) <= MAX_MESSAGE:
+        size = min(PIECE, left)
+        *packets, rest = (rest + read(size)).split(b'\x1e')
+        left -= size
+        yield from packets
+    yield rest

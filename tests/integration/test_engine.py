@@ -7,6 +7,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import gevent
@@ -14,7 +16,6 @@ import pytest
 import requests
 import websocket
 from gevent.event import Event
-from gevent.lock import BoundedSemaphore
 
 from reminder.websocket import handshake, outbox, upgrade
 from reminder.websocket.encoded import Encoded
@@ -338,23 +339,41 @@ class TestPosts:
         host.session.close()
         assert held.answer().text == 'ok'
 
-    def test_large_ones_are_taken_a_few_at_a_time_and_small_ones_meanwhile(
-        self, host: Host, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(host.engine, '_large_posts', BoundedSemaphore(1))
-        first, second, third = clients = [host.polling() for _ in range(3)]
+    def test_large_ones_do_not_wait_for_others_that_come_slowly_or_have_much_to_do(self, host: Host) -> None:
+        honest, *clients = [host.polling() for _ in range(17)]
         gate = Gate(host)
-        large = [f'4{number}{PIECE}' for number in range(2)]
-        for client in clients:
-            host.engine.sockets[client.handshake['sid']].established = False  # one message at a time
-        many = [*large, *(f'4{number}' for number in range(MAX_INBOX + 50))]
-        held = InBackground(lambda: first.post(*many))
-        assert held.waits
-        waiting = InBackground(lambda: second.post(*large))
-        assert waiting.waits
-        assert third.post('4small').text == 'ok'
-        gate.open()
-        assert (held.answer().text, waiting.answer().text) == ('ok', 'ok')
+        with ExitStack() as stack:
+            for client in clients[::2]:
+                raw = stack.enter_context(socket.create_connection(host.address))
+                raw.sendall(
+                    f'POST /socket.io/?EIO=4&transport=polling&sid={client.handshake["sid"]} HTTP/1.1\r\nHost: x\r\n'
+                    f'Content-Length: {MAX_POST}\r\n\r\n4'.encode()
+                )
+            for client in clients[1::2]:
+                host.engine.sockets[client.handshake['sid']].established = False  # one message at a time
+            many = [*(f'4{number}' for number in range(MAX_INBOX + 50)), *['4' + 'x' * 60_000] * 2]
+            held = [InBackground(partial(client.post, *many)) for client in clients[1::2]]
+            assert all(one.waits for one in held)
+            assert seconds(lambda: honest.post(*['4' + 'x' * 40_000] * 2)) < 1
+            gate.open()
+            assert [one.answer().text for one in held] == ['ok'] * 8
+
+    def test_the_packets_of_one_are_taken_as_they_come(self, host: Host) -> None:
+        sid = host.polling().handshake['sid']
+        gate = Gate(host)
+        body = b'\x1e'.join([b'4' + PIECE, b'4' + PIECE, b'4third'])
+        with socket.create_connection(host.address) as raw:
+            raw.settimeout(2)
+            raw.sendall(
+                f'POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n'
+                f'Content-Length: {len(body)}\r\n\r\n'.encode()
+            )
+            raw.sendall(body[:-1])
+            wait_for(lambda: gate.started == [PIECE.decode()])
+            raw.sendall(body[-1:])
+            wait_for(lambda: gate.started[1:] == [PIECE.decode(), 'third'])
+            gate.open()
+            assert raw.recv(1000).startswith(b'HTTP/1.1 200 ')
 
     def test_one_that_announces_too_much_is_refused_before_it_is_read(self, host: Host) -> None:
         sid = host.polling().handshake['sid']
