@@ -1,12 +1,14 @@
-"""Many deadlines with few different delays, kept by one greenlet.
+"""Many deadlines, kept by one greenlet.
 
-A greenlet or a timer for each client's ping costs 8 KiB and a wake-up; here a deadline costs a tuple.
+A greenlet or a timer for each client's ping costs 8 KiB and a wake-up; here a deadline costs a quarter of one KiB.
 """
 
 import logging
+import math
 import time
-from collections import deque
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any
 
 import gevent
@@ -16,49 +18,91 @@ logger = logging.getLogger(__name__)
 
 RESOLUTION = 0.01
 """Seconds that deadlines may be late, so that those of many clients share a wake-up."""
+SPARE = 64
+"""Cancelled deadlines that are kept at least, so that few of them are no reason to go through all."""
+
+
+class Deadline:
+    """What is called when its time has come, unless it was cancelled."""
+
+    __slots__ = ('_arguments', '_deadlines', '_function')
+
+    def __init__(self, deadlines: 'Deadlines', function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._deadlines = deadlines
+        self._function: Callable[..., None] | None = function
+        self._arguments = arguments
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it is still to come."""
+        return self._function is not None
+
+    def cancel(self) -> None:
+        """Lets go of what it is for. Does nothing where it is over."""
+        if self._function is not None:
+            self._function, self._arguments = None, ()
+            self._deadlines.count_cancelled()
+
+    def call(self) -> None:
+        """Calls what it is for, which ends with it: a session would else be kept until the next deadline."""
+        function, arguments = self._function, self._arguments
+        self._function, self._arguments = None, ()
+        assert function is not None
+        try:
+            function(*arguments)
+        except Exception:
+            logger.exception('a deadline failed', {'event': 'deadline_failed'})
 
 
 class Deadlines:
-    """Calls functions in the hub's thread some seconds from now. They must not block, and cannot be cancelled."""
+    """Calls functions in the hub's thread some seconds from now. They must not block."""
 
     def __init__(self) -> None:
-        # As all deadlines of one delay come in the order they were set, a queue for each delay is a sorted list. Each
-        # session and each connection has a few of them at a time.
-        self._queues: dict[float, deque[tuple[float, Callable[..., None], tuple[Any, ...]]]] = {}
+        self._heap: list[tuple[float, int, Deadline]] = []
+        """By time, and then by number. A few of each session and connection, which cancel theirs when they end; those
+        that were cancelled stay until they are half of all."""
+        self._numbers = count()
+        self._cancelled = 0
+        self._next = math.inf
+        """When the greenlet wakes up."""
         self._changed = Event()
         self._greenlet: gevent.Greenlet | None = None
 
-    def after(self, delay: float, function: Callable[..., None], *args: Any) -> None:
-        """Calls `function(*args)` in `delay` seconds (monotonic). Few different delays may be used in all."""
+    def after(self, delay: float, function: Callable[..., None], *args: Any) -> Deadline:
+        """Calls `function(*args)` in `delay` seconds (monotonic)."""
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
-        queue = self._queues.get(delay)
-        if queue is None:
-            queue = self._queues[delay] = deque()
-        if not queue:
+        deadline, due = Deadline(self, function, args), time.monotonic() + delay
+        heappush(self._heap, (due, next(self._numbers), deadline))
+        if due < self._next:
             self._changed.set()
-        queue.append((time.monotonic() + delay, function, args))
+        return deadline
 
     def close(self) -> None:
         """Forgets all deadlines."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self._queues.clear()
+        self._heap.clear()
+
+    def count_cancelled(self) -> None:
+        """A deadline's word that it was cancelled."""
+        self._cancelled += 1
+        if self._cancelled > SPARE + len(self._heap) // 2:
+            self._heap = [entry for entry in self._heap if entry[2].is_set]
+            heapify(self._heap)
+            self._cancelled = 0
 
     def _run(self) -> None:
         while True:
-            first = min((queue[0][0] for queue in self._queues.values() if queue), default=None)
+            self._next = self._heap[0][0] if self._heap else math.inf
             self._changed.clear()
-            self._changed.wait(None if first is None else max(RESOLUTION, first - time.monotonic()))
+            self._changed.wait(max(RESOLUTION, self._next - time.monotonic()) if self._heap else None)
             now = time.monotonic()
-            for queue in list(self._queues.values()):
-                while queue and queue[0][0] <= now:
-                    _call(*queue.popleft()[1:])
+            while self._heap and self._heap[0][0] <= now:
+                self._pass(heappop(self._heap)[2])
 
-
-def _call(function: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """Its arguments, which may be of a session, end with it: `_run` would keep them until the next deadline."""
-    try:
-        function(*args)
-    except Exception:
-        logger.exception('a deadline failed', {'event': 'deadline_failed'})
+    def _pass(self, deadline: Deadline) -> None:
+        if deadline.is_set:
+            deadline.call()
+        else:
+            self._cancelled -= 1

@@ -169,8 +169,6 @@ class Engine(engineio.Server):  # type: ignore[misc]
         self.shares.take(session.address)
         # Kept for as long as the connection: only what is asked for later, as a whole environ weighs 10 KiB.
         self.handlers['connect'](session.sid, {'REMOTE_ADDR': session.address})
-        self.deadlines.after(self.ping_interval, self.ping, session.sid)
-        self.deadlines.after(self.ping_interval + self.ping_timeout, self.check_established, session.sid)
         return session
 
     def open_packet(self, sid: str, upgrades: list[str]) -> bytes:
@@ -254,33 +252,6 @@ class Engine(engineio.Server):  # type: ignore[misc]
             probe.end()
         self.deadlines.close()
         self.workers.close()
-
-    # -- deadlines, by id so that an ended session is not kept for them ---------------------------------------------
-
-    def ping(self, sid: str) -> None:
-        """A session's ping is due."""
-        if sid in self.sockets:
-            self.sockets[sid].ping()
-
-    def check_pong(self, sid: str, ping: int, unread: int | None) -> None:
-        """The answer to a session's ping is due."""
-        if sid in self.sockets:
-            self.sockets[sid].check_pong(ping, unread)
-
-    def check_stalled(self, sid: str) -> None:
-        """A client that let bytes wait should have taken some."""
-        if sid in self.sockets:
-            self.sockets[sid].check_stalled()
-
-    def check_established(self, sid: str) -> None:
-        """A client that connected should have said CONNECT."""
-        if sid in self.sockets and not self.sockets[sid].established:
-            self.sockets[sid].close(reason=self.reason.TRANSPORT_ERROR)
-
-    def go_on(self, sid: str) -> None:
-        """A session that was over its rate may have messages handled again."""
-        if sid in self.sockets:
-            self.sockets[sid].go_on()
 
 
 def _query(environ: dict[str, Any]) -> Mapping[str, str]:

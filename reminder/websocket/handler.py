@@ -8,11 +8,8 @@ import email.utils
 import http.client
 import json
 import logging
-import math
 import re
 import socket
-import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -72,44 +69,22 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._until = math.inf
-        """When (monotonic, s) what is waited for has to be done."""
-        self._looked_at = math.inf
-        """When that is looked at next."""
         self._patience = SILENCE
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Ends the connection if what is done takes longer than that."""
-        self._until = time.monotonic() + seconds
-        if self._until < self._looked_at:
-            self._look_in(seconds)
+        limit = self.server.engine.deadlines.after(seconds, self._cut_off)
         try:
             yield
         finally:
-            self._until = math.inf
+            limit.cancel()
 
-    def _look_in(self, seconds: float) -> None:
-        self._looked_at = time.monotonic() + seconds
-        # By a weak reference, as a deadline cannot be cancelled and would keep what has long ended.
-        self.server.engine.deadlines.after(seconds, _look_at, weakref.ref(self), self._looked_at)
-
-    def look(self, at: float) -> None:
-        """Ends the connection if it is late; else sees to it that it is looked at again when it may be.
-
-        Does nothing where another look was set since for an earlier moment than `at`.
-        """
+    def _cut_off(self) -> None:
         sock = getattr(self, 'socket', None)  # pywsgi takes the attribute away at the end
-        if sock is None or at != self._looked_at:
-            return
-        if self._until <= time.monotonic():
+        if sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # who reads gets the end, who writes an error
-            return
-        self._looked_at = math.inf
-        if self._until < math.inf:
-            # Few different delays, as that is what deadlines are cheap for: what has less time left is looked at late.
-            self._look_in(next((step for step in (SILENCE, TRANSFER) if time.monotonic() + step >= self._until), IDLE))
 
     def handle_one_request(self) -> Any:
         """Serves one request of the connection."""
@@ -264,12 +239,6 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
 class NoLength(ValueError):
     """A request's body comes in chunks, which say how long they are one by one."""
-
-
-def _look_at(reference: 'weakref.ref[Handler]', at: float) -> None:
-    handler = reference()
-    if handler is not None:
-        handler.look(at)
 
 
 class Headers:

@@ -20,6 +20,7 @@ from gevent.pywsgi import WSGIServer
 from gevent.socket import socket as GeventSocket
 
 from reminder.websocket.addresses import Shares
+from reminder.websocket.deadlines import Deadline
 from reminder.websocket.engine import Engine
 from reminder.websocket.handler import KEY, SILENCE, Handler, RawSocket
 from reminder.websocket.turns import Turnstile
@@ -161,12 +162,13 @@ class Greeting:
         self._sock = sock
         self._address = address
         self._watcher: Any = None
+        self._patience: Deadline | None = None
         self._look()
         if self._sock is not None:
             self._watcher = server.loop.io(self._sock.fileno(), 1)
             self._watcher.start(self._look)
             server.silent.add(self)
-            server.engine.deadlines.after(SILENCE, self.end)
+            self._patience = server.engine.deadlines.after(SILENCE, self.end)
 
     def end(self) -> None:
         """Closes the connection, if it is still unknown what it wants."""
@@ -181,6 +183,8 @@ class Greeting:
             self._watcher.stop()
             self._watcher.close()
             self._watcher = None
+        if self._patience is not None:
+            self._patience.cancel()
         sock, self._sock = self._sock, None
         self._server.silent.discard(self)
         return sock

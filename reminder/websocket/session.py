@@ -20,6 +20,7 @@ from gevent.event import Event
 
 from reminder.logs import connection
 from reminder.websocket.counts import STALLED
+from reminder.websocket.deadlines import Deadline
 from reminder.websocket.encoded import Chunk, Encoded
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
 from reminder.websocket.transport import Polling, WebSocket
@@ -100,10 +101,15 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """WebSockets that the client tries; a new one ends those before it."""
         self._parting = b'6'
         """What a GET is answered with that got no packet: nothing, or that the server has ended the session."""
-        self._pings = self._pongs = 0
-        """Pings that were sent, and answered. The next one follows an interval after the pong."""
+        self._awaiting = False
+        """Whether a ping was not answered yet. The next one follows an interval after the pong."""
         self._taken: int | None = None
         """While bytes wait for the client, how many it had taken when that was looked at last."""
+        self._patience = server.deadlines.after(server.ping_interval + server.ping_timeout, self._check_established)
+        self._beat = server.deadlines.after(server.ping_interval, self.ping)
+        """The next ping, or the end of the time for its answer."""
+        self._look: Deadline | None = None
+        """The next look at whether bytes are taken."""
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -141,11 +147,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def _watch(self) -> None:
         """Sees to it that a client which takes no byte for the ping timeout is noticed before its next ping."""
-        if self._taken is None and isinstance(self.transport, WebSocket) and self.transport.waiting:
+        if self._taken is None and isinstance(self.transport, WebSocket) and self.transport.waiting and not self.closed:
             self._taken = self.transport.taken()
-            self.server.deadlines.after(self.server.ping_timeout, self.server.check_stalled, self.sid)
+            self._look = self.server.deadlines.after(self.server.ping_timeout, self._check_stalled)
 
-    def check_stalled(self) -> None:
+    def _check_stalled(self) -> None:
         """Ends the session if bytes wait and the client has not taken any for the ping timeout."""
         before, self._taken = self._taken, None
         if isinstance(self.transport, WebSocket) and self.transport.waiting and self.transport.taken() == before:
@@ -157,22 +163,21 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def ping(self) -> None:
         """Asks for a sign of life."""
-        self._pings += 1
+        self._awaiting = True
         # What lay before the ping has to be read first: as long as some of that is taken, its pong may be late.
         unread = self.transport.taken() if isinstance(self.transport, WebSocket) and self.transport.backlog() else None
         self.write(b'2')
         self._await_pong(unread)
 
     def _await_pong(self, unread: int | None) -> None:
-        self.server.deadlines.after(self.server.ping_timeout, self.server.check_pong, self.sid, self._pings, unread)
+        if not self.closed:  # as it may be by the ping itself
+            self._beat = self.server.deadlines.after(self.server.ping_timeout, self._check_pong, unread)
 
-    def check_pong(self, ping: int, unread: int | None) -> None:
-        """Ends the session if that ping was not answered, unless the pong has a reason to be late.
+    def _check_pong(self, unread: int | None) -> None:
+        """Ends the session, unless the pong has a reason to be late.
 
         `unread` is how many bytes the client had taken when others lay before the ping; None where none did.
         """
-        if self._pongs >= ping:
-            return
         if isinstance(self.transport, WebSocket) and unread is not None and self.transport.taken() > unread:
             self._await_pong(self.transport.taken() if self.transport.backlog() else None)
         elif self._ahead and not self._full:
@@ -221,9 +226,10 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             self._inbox_size += len(packet)
             self._control_flow()
         elif packet == '3':
-            if self._pongs < self._pings:
-                self._pongs = self._pings
-                self.server.deadlines.after(self.server.ping_interval, self.server.ping, self.sid)
+            if self._awaiting:
+                self._awaiting = False
+                self._beat.cancel()
+                self._beat = self.server.deadlines.after(self.server.ping_interval, self.ping)
         elif packet == '1':
             self._leave(self.server.reason.CLIENT_DISCONNECT)
         elif packet != '6':
@@ -251,12 +257,12 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             if not self._slowed:
                 self._slowed = True
                 self.server.counts.limits['rate'] += 1
-                self.server.deadlines.after(RATE_STEP, self.server.go_on, self.sid)
+                self.server.deadlines.after(RATE_STEP, self._go_on)
             return False
         self._allowed_until = max(self._allowed_until, now) + 1 / (rate or NO_RATE)
         return True
 
-    def go_on(self) -> None:
+    def _go_on(self) -> None:
         """Has messages handled again that were over the rate limit."""
         self._slowed = False
         self._control_flow()
@@ -375,6 +381,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if transport.idle:
             self.drained()
 
+    def _check_established(self) -> None:
+        """A client that has begun should have said CONNECT."""
+        if not self.established:
+            self._end(self.server.reason.TRANSPORT_ERROR)
+
     # -- the end ------------------------------------------------------------------------------------------------
 
     def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
@@ -390,6 +401,9 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if reason != self.server.reason.CLIENT_DISCONNECT:
             self._parting = b'1'
         self.on_idle = None
+        for deadline in (self._patience, self._beat, self._look):
+            if deadline is not None:
+                deadline.cancel()
         self._inbox.clear()
         self._inbox_size = 0
         self._room.set()

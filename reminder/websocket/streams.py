@@ -11,6 +11,7 @@ from typing import Any
 from reminder.services.delivery import Delivery, Reader
 from reminder.services.log import Start
 from reminder.websocket.counts import EXPIRED, STALLED
+from reminder.websocket.deadlines import Deadline
 from reminder.websocket.encoded import Chunk
 from reminder.websocket.engine import Engine
 from reminder.websocket.events import HEARTBEAT
@@ -22,7 +23,7 @@ from reminder.websocket.outbox import Outbox
 class Stream(Reader):
     """The reader behind an event stream."""
 
-    __slots__ = ('_streams', 'address', 'id', 'outbox', 'taken')
+    __slots__ = ('_streams', 'address', 'beat', 'id', 'look', 'outbox', 'taken')
 
     def __init__(self, streams: 'Streams', id: str, address: str, sock: Any, channels: frozenset[str]) -> None:
         super().__init__(channels)
@@ -32,6 +33,10 @@ class Stream(Reader):
         self.outbox = Outbox(sock, self)
         self.taken: int | None = None
         """While bytes are on their way, how many the client had taken when that was looked at last."""
+        self.beat: Deadline | None = None
+        """The next sign of life."""
+        self.look: Deadline | None = None
+        """The next look at whether bytes are taken."""
 
     @property
     def idle(self) -> bool:
@@ -100,7 +105,7 @@ class Streams:
         """Looks whether a client that has bytes to take takes some, within the ping timeout."""
         if stream.taken is None and stream.outbox.backlog():
             stream.taken = stream.outbox.taken()
-            self._deadlines.after(self._engine.ping_timeout, self._check, stream.id)
+            stream.look = self._deadlines.after(self._engine.ping_timeout, self._check, stream)
 
     def lost(self, stream: Stream) -> None:
         """Its client is gone."""
@@ -112,7 +117,7 @@ class Streams:
         self._engine.shares.take(address)
         if expires is not None:
             self._expiry.add(stream.id, expires)
-        self._deadlines.after(self._engine.ping_interval, self._beat, stream.id)
+        stream.beat = self._deadlines.after(self._engine.ping_interval, self._beat, stream)
         stream.outbox.start()
         self._join(stream, start)
 
@@ -126,25 +131,21 @@ class Streams:
         del self._streams[stream.id]
         self._engine.shares.give_back(stream.address)
         self._expiry.discard(stream.id)
+        for deadline in (stream.beat, stream.look):
+            if deadline is not None:
+                deadline.cancel()
         self._leave(stream)
 
-    # By id, so that a stream which has ended is not kept for its deadlines.
-
-    def _beat(self, id: str) -> None:
+    def _beat(self, stream: Stream) -> None:
         """Sends a sign of life, unless there is one on its way."""
-        stream = self._streams.get(id)
-        if stream is not None:
-            self._deadlines.after(self._engine.ping_interval, self._beat, id)
-            if stream.idle:
-                stream.send(HEARTBEAT)
+        stream.beat = self._deadlines.after(self._engine.ping_interval, self._beat, stream)
+        if stream.idle:
+            stream.send(HEARTBEAT)
 
-    def _check(self, id: str) -> None:
+    def _check(self, stream: Stream) -> None:
         """Ends a stream whose client has taken nothing since it was looked at last, and should have."""
-        stream = self._streams.get(id)
-        if stream is None:
-            return
         before, stream.taken = stream.taken, None
         if stream.outbox.backlog() and stream.outbox.taken() == before:
-            self._end(STALLED, id)
+            self._end(STALLED, stream.id)
         else:
             self.watch(stream)

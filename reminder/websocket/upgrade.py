@@ -1,6 +1,5 @@
 """The move of a session from long-polling to a WebSocket: a client probes it, is answered, stops polling, and moves."""
 
-import weakref
 from typing import Any
 
 from reminder.websocket.frames import POLICY
@@ -21,7 +20,7 @@ class Probe:
         for other in list(session.probes):
             other.end()
         session.probes.add(self)
-        session.server.deadlines.after(UPGRADE_TIMEOUT, _give_up, weakref.ref(self))
+        self._patience = session.server.deadlines.after(UPGRADE_TIMEOUT, self.end)
         self._transport.start(buffered, answer)
 
     def received(self, packet: str) -> None:
@@ -37,6 +36,7 @@ class Probe:
             if isinstance(session.transport, Polling) and session.transport.polled:
                 session.transport.write(b'6')
         elif packet == '5' and self._answered and not session.closed:
+            self._patience.cancel()
             session.probes.discard(self)
             session.upgrade(transport)
         else:
@@ -71,13 +71,8 @@ class Probe:
         if self in session.server.moving:
             session.server.moving.remove(self)
             session.server.shares.give_back(session.address)
+        self._patience.cancel()
         transport.close(POLICY)
         if self._answered:
             self._answered = session.upgrading = False
             session.drained()
-
-
-def _give_up(reference: 'weakref.ref[Probe]') -> None:
-    probe = reference()
-    if probe is not None:
-        probe.end()

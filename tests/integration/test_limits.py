@@ -11,7 +11,7 @@ import requests
 from gevent import monkey
 from gevent.event import Event
 
-from reminder.websocket import handler, handshake, session, workers
+from reminder.websocket import deadlines, handler, handshake, session, workers
 from reminder.websocket.session import Session
 from tests.engine import Host, hosts, wait_for
 from tests.wire import Polling, WebSocket, engine_url
@@ -128,21 +128,23 @@ class TestTime:
             wait_for(lambda: len(host.http.pool))
             wait_for(lambda: not len(host.http.pool))
 
-    def test_looks_at_a_connection_do_not_become_more(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, seconds in (('SILENCE', LIMIT / 8), ('TRANSFER', LIMIT / 4), ('IDLE', LIMIT)):
-            monkeypatch.setattr(handler, name, seconds)
+    def test_requests_of_a_connection_leave_no_deadlines(self, start: Start) -> None:
         host = start()
-        looks: list[float] = []
-        original = handler.Handler.look
-        monkeypatch.setattr(handler.Handler, 'look', lambda self, at: looks.append(at) or original(self, at))
         with closing(Raw(host)) as raw:
-            for _ in range(24):
-                raw.send(HEAD + b'\r\n')
+            for _ in range(100):
+                raw.send(b'GET /socket.io/ HTTP/1.1\r\nHost: x\r\n\r\n')
                 raw.answer()
-                gevent.sleep(LIMIT / 6)
-            before = len(looks)
-            gevent.sleep(LIMIT / 2)
-        assert len(looks) - before <= 5
+            assert len(host.engine.deadlines._heap) < 2 * deadlines.SPARE
+
+    def test_what_has_ended_leaves_no_deadlines(self, start: Start) -> None:
+        host = start(max_connections=1_000)
+        for _ in range(100):
+            host.websocket().close()
+            Polling(host.url).post('1')
+            with closing(Raw(host)) as silent:
+                silent.send(b'G')
+        wait_for(lambda: (host.engine.shares.taken, host.http.visitors.taken) == (0, 0))
+        assert len(host.engine.deadlines._heap) < 2 * deadlines.SPARE
 
     def test_a_poll_waits_for_as_long_as_it_may(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ('SILENCE', 'TRANSFER', 'IDLE'):

@@ -1,6 +1,7 @@
 """Deadlines, in virtual time: to wait moves the clock."""
 
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import gevent.event
 import pytest
 
 from reminder.websocket import deadlines as module
-from reminder.websocket.deadlines import RESOLUTION, Deadlines
+from reminder.websocket.deadlines import RESOLUTION, SPARE, Deadlines
 
 ROUNDING = 1e-9
 
@@ -163,6 +164,57 @@ def test_ten_thousand_close_together_share_few_wake_ups(deadlines: Deadlines, lo
     let_run()
     assert log.names == list(range(10_000))
     assert time.waits < 10
+
+
+def test_one_that_is_cancelled_is_not_called_and_the_others_are(deadlines: Deadlines, log: Log) -> None:
+    cancelled = deadlines.after(1, log, 'cancelled')
+    deadlines.after(1, log, 'same time')
+    deadlines.after(2, log, 'later')
+    cancelled.cancel()
+    cancelled.cancel()
+    let_run()
+    assert_on_time(log, (1, 'same time'), (2, 'later'))
+
+
+def test_one_may_cancel_the_next(deadlines: Deadlines, log: Log) -> None:
+    following = [deadlines.after(2, log, number) for number in range(200)]
+    deadlines.after(1, lambda: [one.cancel() for one in following])
+    deadlines.after(3, log, 'last')
+    let_run()
+    assert_on_time(log, (3, 'last'))
+
+
+def test_to_cancel_one_that_is_over_does_nothing(deadlines: Deadlines, log: Log) -> None:
+    over = [deadlines.after(1, log, number) for number in range(200)]
+    let_run()
+    for one in over:
+        one.cancel()
+    deadlines.after(1, log, 'next')
+    let_run()
+    assert log.names[-1] == 'next'
+
+
+def test_those_that_were_cancelled_are_not_kept(deadlines: Deadlines, log: Log) -> None:
+    kept = [deadlines.after(25 + number % 20, log, number) for number in range(100)]
+    for number in range(10_000):
+        deadlines.after(number % 45, log, 'ended').cancel()
+        assert len(deadlines._heap) <= 2 * (len(kept) + SPARE) + 1
+    let_run()
+    assert sorted(log.names) == list(range(100))
+
+
+def test_what_one_was_for_is_let_go_at_once(deadlines: Deadlines) -> None:
+    class Client:
+        def end(self) -> None:
+            """Nothing."""
+
+    over, cancelled = Client(), Client()
+    ended = [weakref.ref(over), weakref.ref(cancelled)]
+    deadlines.after(0.3, over.end)
+    deadlines.after(25, cancelled.end).cancel()
+    let_run()
+    del over, cancelled
+    assert [reference() for reference in ended] == [None, None]
 
 
 def test_nothing_is_called_once_it_is_closed(deadlines: Deadlines, log: Log) -> None:
