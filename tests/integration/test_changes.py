@@ -328,3 +328,55 @@ def test_changes_that_race_the_tick_are_made_or_refused_and_never_both(pair: Pai
     # Then there was a race: some were in time, and some too late
     kinds = {(kind, answer['status']) for answers in race.answers.values() for kind, answer in answers}
     assert len(kinds) == 6, race.summary()
+
+
+SERIES = {'sqlite': 90, 'mongodb': 30}
+
+
+def test_changes_of_series_that_race_the_tick_lose_nothing_and_say_what_comes(pair: Pair, connect: Clients) -> None:
+    # Given series that are due each minute, and a client of each server
+    due = pair.now() // MINUTE * MINUTE + 2 * MINUTE
+    count = SERIES['mongodb' if pair.database else 'sqlite']
+    more = {'repeat': 'FREQ=MINUTELY'}
+    clients = [connect(server.url) for server in pair.servers]
+    ids = [ask(clients[0], 'scheduleEvent', **wanted('old', due, **more))['_id'] for _ in range(count)]
+
+    # When they are renamed and ended, on either server, until their minute is over
+    pair.skip_to(due - 4_500)
+    answers: list[dict[str, Any]] = []
+    with Pipeline(pair.servers[0].url) as one, Pipeline(pair.servers[1].url) as two:
+        for number, id in enumerate(ids):
+            pair.servers[0].wait_until(due - 3_000 + 3_100 * number // count)
+            pipeline = (one, two)[number // 2 % 2]
+            change = {'command': 'updateEvent', 'data': {'_id': id, 'eventName': 'new'}}
+            asked = pipeline.ask({'command': 'cancelEvent', 'data': {'_id': id}} if number % 2 else change)
+            pipeline.read_answers(until=5)
+            answers.append({'from': pipeline, 'number': asked})
+        for pipeline in (one, two):
+            pipeline.read_answers()
+    for minute in (1, 2):
+        pair.come_to(due + minute * MINUTE)
+    last = ask(clients[0], 'scheduleEvent', **wanted('last', due + 3 * MINUTE))
+    pair.come_to(due + 3 * MINUTE)
+    for client in clients:
+        client.wait_for_reminder(last['_id'])
+
+    # Then both were reminded of the same, at each minute of each series that lasts once
+    told = reminders(clients[0])
+    assert reminders(clients[1]) == told
+    times = [iso(due + minute * MINUTE) for minute in range(3)]
+    near = 0
+    for number, (id, answer) in enumerate(zip(ids, answers, strict=True)):
+        answer = answer['from'].answered[answer['number']]
+        assert answer['status'] == 'success', answer
+        of = [(one['time'], one['name']) for one in told if one.get('series') == id and one['time'] in times]
+        was_near = times[0] in answer.get('warning', '')
+        near += was_near
+        if number % 2:
+            assert of == [(times[0], 'old')] * len(of) and len(of) <= 1, (answer, of)
+            assert of or not was_near, (answer, of)
+        else:
+            assert [time for time, _ in of] == times, (answer, of)
+            assert {name for _, name in of[1:]} == {'new'}, (answer, of)
+            assert of[0][1] == 'old' or not was_near, (answer, of)
+    assert 0 < near < count
