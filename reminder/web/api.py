@@ -27,6 +27,7 @@ from werkzeug.routing import Rule
 
 from reminder.commands import Envelope, Failure, Runs
 from reminder.errors import Busy, Changed, NotAllowed, NotAuthenticated, StoreUnavailable, UnknownCommand
+from reminder.services.gate import CLIENT
 from reminder.services.origins import Origins
 from reminder.services.rates import Rates
 from reminder.services.tokens import Tokens
@@ -87,12 +88,14 @@ class Api:
         """Runs the command, if who asks is known, and not too often there. Raises HTTPException for what is refused."""
         if self._host.stopping:
             raise ServiceUnavailable('server is stopping', retry_after=LATER)
-        wait, order = self._rates.take(self._host.counted_under(request.environ), time.monotonic())
+        client = self._host.counted_under(request.environ)
+        wait, order = self._rates.take(client, time.monotonic())
         if wait:
             self._limits['rate'] += 1
             raise TooManyRequests('too many commands in a short time; please try again later', retry_after=ceil(wait))
         identity = authorized(self._tokens, bearer(request), self._now())
         message = {'command': command, 'data': self._data(request)}
+        CLIENT.set(client)
         envelope = self._host.call(lambda: self._commands.run(message, identity), order)
         if isinstance(envelope, Failure) and envelope.kind is NotAuthenticated:
             raise unauthorized(envelope['error'])

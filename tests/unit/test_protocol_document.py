@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import create_autospec
+from unittest.mock import Mock, create_autospec
 
 import jsonschema
 import pytest
 
 from reminder.commands import Commands
-from reminder.errors import Changed, StoreUnavailable
+from reminder.errors import Busy, Changed, StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.models.store import Store
 from reminder.services.delivery import Delivery
@@ -205,7 +205,7 @@ def test_an_infinite_number_fails_as_described(commands: Commands) -> None:
 
 
 def test_a_crowd_with_series_fails_as_described(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands._rules, '_most', 0)
+    monkeypatch.setattr(commands._rules, 'pass_through', Mock(side_effect=Busy))
     answer = commands.run(scheduling(repeat='FREQ=DAILY'), EVERYBODY)
     assert answer == {'status': 'failure', 'error': CROWDED}
 
