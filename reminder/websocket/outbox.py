@@ -38,6 +38,8 @@ class Outbox:
 
     lingering: ClassVar[int] = 0
     """How many closed connections wait for their clients' ends."""
+    unread: ClassVar[int] = 0
+    """Bytes that clients have not taken yet, of all together."""
 
     def __init__(self, sock: Any, owner: Owner) -> None:
         self._sock = sock
@@ -105,7 +107,7 @@ class Outbox:
             Outbox.lingering -= 1
         self._closing = True
         self._outbox.clear()
-        self.waiting = 0
+        self._count(-self.waiting)
         if self._sock is None:
             return
         # The watchers go first: libev ends the process over a watcher whose descriptor is closed.
@@ -131,16 +133,20 @@ class Outbox:
     def _push(self, data: bytes) -> None:
         if self._outbox:
             self._outbox.append(data)
-            self.waiting += len(data)
+            self._count(len(data))
             return
         sent = self._try_send(data)
         if sent < 0 or sent == len(data):
             return
         self._outbox.append(memoryview(data)[sent:])
-        self.waiting = len(data) - sent
+        self._count(len(data) - sent)
         if self._writing is None:
             self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
         self._writing.start(self._writable)
+
+    def _count(self, waiting: int) -> None:
+        self.waiting += waiting
+        Outbox.unread += waiting
 
     def _try_send(self, data: bytes | memoryview) -> int:
         """How many bytes the socket took; -1 when it is lost."""
@@ -159,8 +165,7 @@ class Outbox:
             sent = self._try_send(self._outbox[0])
             if sent < 0:
                 return
-            if sent:
-                self.waiting -= sent
+            self._count(-sent)
             if sent < len(self._outbox[0]):
                 self._outbox[0] = memoryview(self._outbox[0])[sent:]
                 return

@@ -23,6 +23,7 @@ from reminder.websocket.counts import STALLED
 from reminder.websocket.deadlines import Deadline
 from reminder.websocket.encoded import Chunk, Encoded
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
+from reminder.websocket.outbox import Outbox
 from reminder.websocket.transport import Polling, WebSocket
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ NO_RATE = 100
 """Messages a second at which it is reckoned who has asked for less, where there is no rate limit."""
 MAX_OUTBOX = 262_144
 """Bytes that a client has not taken, above which nothing more is read from it or handled."""
+MAX_UNREAD = 33_554_432
+"""Bytes that all clients together have not taken, above which none gets more than `FEW` of them ahead."""
+FEW = 4_096
+"""Bytes that a client has not taken, above which it is so with it where all together have too many."""
 BURST = 10.0
 """Seconds' worth of messages that a client may be ahead of the rate limit."""
 RATE_STEP = 0.05
@@ -270,7 +275,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
     @property
     def _full(self) -> bool:
         """Whether the client has to take answers before it gets more."""
-        return self.transport.waiting > MAX_OUTBOX
+        waiting = self.transport.waiting
+        return waiting > FEW and (waiting > MAX_OUTBOX or Outbox.unread > MAX_UNREAD)
 
     @property
     def _ahead(self) -> bool:

@@ -107,6 +107,7 @@ class Polling:
         self.owner = owner
         self.waiting = 0
         self._outbox: deque[bytes] = deque()
+        self._closed = False
         self._poll: Event | None = None
 
     @property
@@ -120,13 +121,13 @@ class Polling:
 
     def write(self, packet: bytes) -> None:
         self._outbox.append(packet)
-        self.waiting += len(packet)
+        self._count(len(packet))
         if self._poll is not None:
             self._poll.set()
 
     def write_chunk(self, chunk: Chunk) -> None:
         self._outbox.extend(chunk.packets)
-        self.waiting += sum(map(len, chunk.packets))
+        self._count(sum(map(len, chunk.packets)))
         if self._poll is not None:
             self._poll.set()
 
@@ -139,18 +140,33 @@ class Polling:
                 poll.wait(timeout)
             finally:
                 self._poll = None
-        return b'\x1e'.join(self.take(MAX_PAYLOAD_PACKETS))
+        payload = b'\x1e'.join(self.take(MAX_PAYLOAD_PACKETS))
+        if self._closed:
+            self._drop()
+        return payload
 
     def take(self, count: int) -> list[bytes]:
         """Up to `count` of the packets that wait."""
         packets = [self._outbox.popleft() for _ in range(min(count, len(self._outbox)))]
-        self.waiting -= sum(map(len, packets))
+        self._count(-sum(map(len, packets)))
         return packets
+
+    def _count(self, waiting: int) -> None:
+        self.waiting += waiting
+        Outbox.unread += waiting
+
+    def _drop(self) -> None:
+        """Lets go of what nobody will fetch any more."""
+        self._outbox.clear()
+        self._count(-self.waiting)
 
     def close(self, code: int = frames.NORMAL) -> None:
         """Ends a GET that waits, with what there is."""
+        self._closed = True
         if self._poll is not None:
             self._poll.set()
+        else:
+            self._drop()
 
     abort = close
 

@@ -12,9 +12,11 @@ from gevent import monkey
 from gevent.event import Event
 
 from reminder.websocket import deadlines, handler, handshake, session, workers
+from reminder.websocket.encoded import Encoded
+from reminder.websocket.outbox import Outbox
 from reminder.websocket.session import Session
 from tests.engine import Host, hosts, wait_for
-from tests.wire import Polling, WebSocket, engine_url
+from tests.wire import FIN, TEXT, Polling, WebSocket, engine_url, frame
 
 LIMIT = 0.4
 """What is set as the limit that a test looks at (s); the others stay far beyond it."""
@@ -218,6 +220,68 @@ class TestSize:
             while data := raw.answer():
                 answers += data
             assert answers.startswith(b'HTTP/1.1 411') and answers.count(b'HTTP/1.1') == 1
+
+
+class TestUnread:
+    """What clients do not take is bounded for all together, too."""
+
+    ANSWER = 10_000
+
+    @pytest.fixture
+    def host(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> Host:
+        monkeypatch.setattr(session, 'MAX_UNREAD', 100_000)
+        host = start()
+        host.handle = self.handle
+        return host
+
+    def handle(self, session: Session, message: str) -> None:
+        session.write(b'4' + message.encode() + (b'' if message == '0' else b'.' * self.ANSWER))
+
+    def ask(self, client: WebSocket, count: int) -> None:
+        """Has so many messages answered, without taking the answers."""
+        client.send_bytes(b''.join(frame(FIN | TEXT, b'4%03d' % number) for number in range(count)))
+
+    def test_one_of_many_that_take_nothing_gets_little(self, host: Host) -> None:
+        with host.websocket(), host.websocket() as second:
+            one, other = (session.transport for session in host.engine.sockets.values())
+            one.write(b'4' + b'x' * 8_000_000)  # more than the buffers of both sockets hold
+            self.ask(second, 1_000)
+            gevent.sleep(0.2)
+            assert Outbox.unread == one.waiting + other.waiting
+            assert session.FEW < other.waiting < session.FEW + 2 * self.ANSWER
+            for number in range(1_000):
+                assert second.read()[1:4] == f'{number:03d}'
+
+    def test_others_are_answered_and_reminded_meanwhile(self, host: Host) -> None:
+        with host.websocket(), host.websocket() as client:
+            one, reader = host.engine.sockets.values()
+            one.write(b'4' + b'x' * 8_000_000)
+            for number in range(20):
+                self.ask(client, 1)
+                assert client.read()[1:4] == '000'
+                reader.write_chunk(Encoded([b'4' + b'x' * 60_000] * 5))
+                assert [len(client.read()) for _ in range(5)] == [60_001] * 5, number
+
+    def test_nothing_is_counted_any_more_in_the_end(self, host: Host) -> None:
+        with host.websocket():
+            host.session.write(b'4' + b'x' * 8_000_000)
+            assert Outbox.unread > 100_000
+        wait_for(lambda: not host.engine.sockets)
+        polling = host.polling()
+        polling.post('4a', '4b')
+        assert Outbox.unread == 2 * (self.ANSWER + 2)
+        assert len(polling.get().text) == 2 * (self.ANSWER + 2) + 1
+        assert Outbox.unread == 0
+        waiting = gevent.spawn(polling.get)
+        wait_for(lambda: host.session.transport.idle)
+        for _ in range(30):
+            host.session.write(b'4c')
+        host.session.close()
+        assert waiting.get(timeout=3).text.count('4c') == 16
+        wait_for(lambda: Outbox.unread == 0)
+        host.polling().post('4a')
+        host.session.close()
+        assert Outbox.unread == 0
 
 
 class TestRate:
