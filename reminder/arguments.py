@@ -31,9 +31,10 @@ examples:
   event-reminder import holidays.ics --dry-run
   event-reminder token --scope listen --expires 30d
 """
-CLIENT_NOTE = 'Results go to standard output; notices, warnings and failures to standard error.'
-
-LIST_NOTE = 'As a table on a terminal, else (or with --json) one JSON value a line; notices go to standard error.'
+RESULT_NOTE = (
+    'A table on a terminal, with times in its zone; else, or with --json, what the server sent, one JSON value a line. '
+    'Notices, warnings and failures go to standard error.'
+)
 FORMATS = ('jsonl', 'ics')
 TIME_NOTE = "as '2030-01-31 09:30' in this machine's zone, 2030-01-31T08:30Z, or 90m (s, m, h, d) from now"
 
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         help='what lets you in, where the server asks for it (default: EVENT_REMINDER_TOKEN, which is the better way: '
         'others on this machine may see arguments)',
     )
-    common.add_argument('--json', action='store_true', help='print what the server sent, one JSON value a line')
+    common.add_argument('--json', action='store_true', help='on a terminal, too, print what the server sent, as JSON')
 
     commands.add_parser(
         'serve',
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         'timezones',
         parents=[common],
         help='list the time zones that the server knows',
-        description=f"Lists the names of the server's time zones, one a line. {CLIENT_NOTE}",
+        description="Lists the names of the server's time zones, one a line; with --json they are one JSON list.",
         epilog='example: event-reminder timezones america/',
     )
     timezones.add_argument('filter', nargs='?', default='', metavar='FILTER', help='only names that contain this text')
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         'schedule',
         parents=[common],
         help='schedule an event',
-        description=f'Schedules an event, of which all clients are reminded at its minute. {CLIENT_NOTE}',
+        description=f'Schedules an event, of which all clients are reminded at its minute. {RESULT_NOTE}',
         epilog="example: event-reminder schedule 'Stand-up' --at '2030-01-31 09:30' --zone Europe/Berlin --wait",
     )
     schedule.add_argument('name', metavar='NAME', help='what the event is called')
@@ -104,8 +105,8 @@ def parser() -> argparse.ArgumentParser:
         parents=[common],
         help='print reminders as they come',
         description='Prints reminders as they come, until Ctrl-C. Where the connection is lost it waits for the server '
-        f'and then prints what came meanwhile. {CLIENT_NOTE}',
-        epilog='example: event-reminder listen --state ~/.reminders --json | jq -r .name',
+        f'and then prints what came meanwhile. {RESULT_NOTE}',
+        epilog='example: event-reminder listen --state ~/.reminders | jq -r .name',
     )
     listen.add_argument(
         '--state',
@@ -122,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
         'list',
         parents=[common],
         help='list what is pending',
-        description=f'Lists pending events in the order in which they are due. {LIST_NOTE}',
+        description=f'Lists pending events in the order in which they are due. {RESULT_NOTE}',
         epilog='example: event-reminder list --to 12h --channel team/a',
     )
     pending.add_argument('--channel', metavar='NAME', help='what is for that channel or for everybody (default: all)')
@@ -135,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
         'cancel',
         parents=[common],
         help='cancel an event or a series',
-        description=f'Cancels what is pending: an event, one of a series, or a series with all of it. {CLIENT_NOTE}',
+        description=f'Cancels what is pending: an event, one of a series, or a series with all of it. {RESULT_NOTE}',
         epilog='example: event-reminder cancel 6560f3c2a1b2c3d4e5f60718',
     )
     cancel.add_argument('id', metavar='ID', help='its _id')
@@ -145,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
         parents=[common],
         argument_default=argparse.SUPPRESS,
         help='change an event or a series',
-        description=f'Changes what is pending; what is not said stays as it is. {CLIENT_NOTE}',
+        description=f'Changes what is pending; what is not said stays as it is. {RESULT_NOTE}',
         epilog="example: event-reminder update 6560f3c2a1b2c3d4e5f60718 --at '2030-01-31 10:00'",
     )
     update.add_argument('id', metavar='ID', help='its _id')
@@ -158,8 +159,8 @@ def parser() -> argparse.ArgumentParser:
         'history',
         parents=[common],
         help='list what was delivered',
-        description=f'Lists the reminders that were delivered, in their order. {LIST_NOTE}',
-        epilog='example: event-reminder history --since 2h --json | jq -r .name',
+        description=f'Lists the reminders that were delivered, in their order. {RESULT_NOTE}',
+        epilog='example: event-reminder history --since 2h | jq -r .name',
     )
     history.add_argument('--channel', metavar='NAME', help='what was for that channel or for everybody (default: all)')
     history.add_argument(
@@ -174,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
         parents=[common],
         help='say how the server stands, or an event',
         description=f"Says how far the server's log is closed and delivered, how many clients there are and what comes "
-        f'next; with ID, when that event is due and whether it was delivered. {CLIENT_NOTE}',
+        f'next; with ID, when that event is due and whether it was delivered. {RESULT_NOTE}',
         epilog='example: event-reminder status 6560f3c2a1b2c3d4e5f60718',
     )
     status.add_argument('id', nargs='?', metavar='ID', help="an event's _id")

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
@@ -13,37 +13,66 @@ import pytz
 Reminder = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Reminder], str]]
 """Of each column of a table its title, and what it shows of an entry."""
+Facts = Mapping[str, str]
+"""What people are told of one thing, each fact under its title."""
 
 _UNITS = (('s', 1, 60), ('min', 60, 60), ('h', 3_600, 48), ('d', 86_400, 731), ('y', 31_557_600, 10_000))
 """Of each unit its seconds, and the number that is too large to be told in it."""
 
 
 class Output:
-    """Results on standard output, everything else on standard error; in colour where a person looks at it."""
+    """Results on standard output, everything else on standard error; in colour where a person looks at it.
+
+    There is one rule for results: on a terminal they are tables, with times in this machine's zone and how far they are
+    from now; in a pipe, or where that is asked for, they are what the server sent, one JSON value a line.
+    """
 
     def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
-
-    def result(self, value: Any, text: str) -> None:
-        """Prints what the server sent: `value` as JSON, or its `text` for people."""
-        print(json.dumps(value) if self.as_json else text, flush=True)
+        """`as_json`: JSON on a terminal, too."""
+        self._as_json = as_json
 
     def listing(self, entries: Iterable[Reminder], columns: Columns) -> None:
-        """Prints entries: one JSON value a line as they come, or a table where a person looks at it."""
-        if self.as_json or not sys.stdout.isatty():
+        """Entries: a table of these columns, or each as it comes."""
+        if not self._is_for_people():
             for entry in entries:
-                print(json.dumps(entry), flush=True)
-        else:
-            _print_table([[show(entry) for show in columns.values()] for entry in entries], list(columns))
+                _print_json(entry)
+            return
+        from reminder.tables import print_rows
+
+        rows = [{title: show(entry) for title, show in columns.items()} for entry in entries]
+        print_rows(rows, _is_coloured(sys.stdout))
+
+    def single(self, value: Any, facts: Facts) -> None:
+        """One thing, of which people are told these facts."""
+        if not self._is_for_people():
+            _print_json(value)
+            return
+        from reminder.tables import print_facts
+
+        print_facts(facts, _is_coloured(sys.stdout))
 
     def reminder(self, reminder: Reminder) -> None:
-        self.result(reminder, line(reminder))
+        """A reminder as it comes, for which nobody waits with a table."""
+        if self._is_for_people():
+            print(line(reminder), flush=True)
+        else:
+            _print_json(reminder)
+
+    def names(self, names: Sequence[Any]) -> None:
+        """Names, one a line: the exception to the rule, as that is what programs read best, too."""
+        if self._as_json:
+            _print_json(names)
+        else:
+            print('\n'.join(map(printable, names)), flush=True)
 
     def notice(self, text: str) -> None:
         print(_style('2', text, sys.stderr), file=sys.stderr, flush=True)
 
     def warning(self, text: str) -> None:
         print(_style('33', f'warning: {text}', sys.stderr), file=sys.stderr, flush=True)
+
+    def _is_for_people(self) -> bool:
+        return not self._as_json and sys.stdout.isatty()
 
 
 def line(event: Reminder) -> str:
@@ -108,20 +137,8 @@ def progress(
         yield lambda step: bar.advance(task, step)
 
 
-def _print_table(rows: list[list[str]], titles: list[str]) -> None:
-    """Prints those columns that have something to show. Names are folded where there is no room, all else is kept."""
-    from rich.console import Console  # imported here as that takes longer than a command, and most need none
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = [number for number, _ in enumerate(titles) if any(row[number] for row in rows)]
-    table = Table(box=None, pad_edge=False, header_style='dim' if _is_coloured(sys.stdout) else '')
-    for number in shown:
-        table.add_column(titles[number], overflow='fold', no_wrap=titles[number] != 'name')
-    for row in rows:
-        table.add_row(*(Text(row[number]) for number in shown))  # a `Text`, as rich reads markup in other texts
-    if rows:
-        Console().print(table)
+def _print_json(value: Any) -> None:
+    print(json.dumps(value), flush=True)
 
 
 def _style(code: str, value: Any, stream: TextIO) -> str:

@@ -1,4 +1,4 @@
-"""The documents' commands and programs, run as a reader would: word for word, in one folder, from top to bottom.
+"""The documents' commands and programs, run as a reader would: on a terminal, word for word, from top to bottom.
 
 What is looked at in a document:
 
@@ -12,12 +12,14 @@ What is looked at in a document:
 """
 
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import tty
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,18 +75,29 @@ class Running:
     def __init__(self, command: str, real: str, folder: Path, environment: Mapping[str, str], output: Path) -> None:
         self.command = command
         self._output = output
+        controller, terminal = pty.openpty()
+        tty.setraw(terminal)  # lines end as they were written
+        # Not by a thread, which would keep all others waiting where gevent has made greenlets of them.
         with output.open('wb') as file:
-            self.process = subprocess.Popen(
-                ['bash', '-c', real],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._copy = subprocess.Popen(['cat'], stdin=controller, stdout=file, stderr=subprocess.DEVNULL)
+        os.close(controller)
+        self.process = subprocess.Popen(
+            ['bash', '-c', real],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
         self.read = 0
         """Characters of its output that were looked at."""
+
+    def wait(self, seconds: float) -> None:
+        """Waits until it has ended, and all is there that it has printed. Raises TimeoutExpired."""
+        self.process.wait(seconds)
+        self._copy.wait(seconds)
 
     def output(self) -> str:
         """What it has printed since."""
@@ -99,6 +112,8 @@ class Running:
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
+        self._copy.terminate()
+        self._copy.wait()
 
 
 class Reader:
@@ -115,8 +130,9 @@ class Reader:
         self._environment = server.environment() | {'EVENT_REMINDER_URL': server.url}
         self._environment['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{self._environment["PATH"]}'
         (self.folder / '.venv').symlink_to(sys.prefix)
-        # On a terminal it shows no progress.
-        (self.folder / '.curlrc').write_text('silent\n')
+        # A terminal as documents show it: without colours and what moves, in this zone.
+        self._environment |= {'TERM': 'dumb', 'NO_COLOR': '1', 'TZ': 'UTC'}
+        (self.folder / '.curlrc').write_text('silent\nno-styled-output\n')
         self._environment['CURL_HOME'] = str(self.folder)
         self._ids: dict[str, str] = {}
         self._running: list[Running] = []
@@ -149,10 +165,10 @@ class Reader:
             assert running.process.poll() is None, f'{command} ended:\n{running.output()}'
             return
         try:
-            running.process.wait(PATIENCE)
+            running.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._hurry()
-            running.process.wait(ENOUGH)
+            running.wait(ENOUGH)
         self._running.remove(running)
         assert self._matches(shown, running, whole=True), f'{command}\n\nprinted:\n{running.output()}\nnot:\n{shown}'
 

@@ -10,8 +10,9 @@ import pytz
 
 from reminder.client.connection import Place, Server, connected
 from reminder.client.events import cancel, history, list_events, list_series, update
+from reminder.client.shown import facts
 from reminder.errors import ConfigError, ReminderError
-from reminder.terminal import Output, line, local, local_zone, printable
+from reminder.terminal import Facts, Output, local_zone, printable, when
 
 __all__ = [
     'Output',
@@ -34,7 +35,7 @@ def timezones(server: Server, output: Output, text: str) -> None:
         names = [name for name in connection.ask('getAllTimeZones', list) if text.lower() in name.lower()]
     if not names:
         raise ReminderError(f'no time zone contains {text!r}')
-    output.result(names, '\n'.join(map(printable, names)))
+    output.names(names)
 
 
 def schedule(
@@ -59,12 +60,9 @@ def schedule(
         if wait:
             connection.check_listening()
         event = connection.ask('scheduleEvent', dict, {'eventName': name, 'time': at, 'timeZone': zone, **more})
-        id, instant = event.get('_id'), event.get('time')
-        text = f'scheduled for {at} {zone} ({printable(instant)}): {printable(name)}  ({printable(id)})'
-        if 'repeat' in more:
-            text += f'\n{_occurrences(event)}'
-        output.result(event, text)
+        output.single(event, facts('scheduled', event))
         if wait:
+            id = event.get('_id')
             output.reminder(next(one for one in connection.reminders() if id in (one.get('_id'), one.get('series'))))
 
 
@@ -85,28 +83,30 @@ def status(server: Server, output: Output, id: str | None) -> None:
     with connected(server, output) as connection:
         found = connection.ask('getStatus', dict, {} if id is None else {'_id': id})
     event = found.get('event')
-    if isinstance(event, dict) and 'repeat' in event:
-        output.result(event, f'{printable(event["repeat"])}: {line(event)}\n{_occurrences(event)}')
-        return
     if isinstance(event, dict):
-        output.result(event, f'{printable(event.get("state"))}: {line(event)}')
-        return
-    lines = {
-        'log': f'{printable(found.get("log"))}, begun {local(found.get("opened"))}',
-        'closed': f'up to {local(found.get("closed"))}',
-        'delivered': f'up to {local(found.get("delivered"))}',
+        output.single(event, facts('series' if 'repeat' in event else event.get('state', ''), event))
+    else:
+        output.single(found, _server_facts(found))
+
+
+def _server_facts(found: Mapping[str, Any]) -> Facts:
+    """How a server and its log stand, for people."""
+    return {
+        'log': f'{printable(found.get("log"))}, begun {when(found.get("opened"))}',
+        'closed': f'up to {when(found.get("closed"))}',
+        'delivered': f'up to {when(found.get("delivered"))}',
         'behind': f'{printable(found.get("secondsBehind"))} s',
         'late': _lateness(found.get('lateness')),
         'clients': f'{printable(found.get("clients"))}, {printable(found.get("clientsBehind"))} of them behind',
-        'next': line(found['next']) if isinstance(found.get('next'), dict) else 'nothing',
+        'next': _following(found.get('next')),
     }
-    output.result(found, '\n'.join(f'{name:<10} {text}' for name, text in lines.items()))
 
 
-def _occurrences(series: Mapping[str, Any]) -> str:
-    """When a series comes next, for people."""
-    times = series.get('occurrences')
-    return f'next: {", ".join(map(local, times))}' if isinstance(times, list) and times else 'it has ended'
+def _following(found: Any) -> str:
+    """The event that is due next, for people."""
+    if not isinstance(found, dict):
+        return 'nothing'
+    return f'{when(found.get("time"))}  {printable(found.get("name"))}  ({printable(found.get("_id"))})'
 
 
 def _lateness(found: Any) -> str:

@@ -1,14 +1,14 @@
 """The commands of `event-reminder` about what was scheduled: it is listed, changed, cancelled and looked back at."""
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reminder.client.connection import Connection, Server, connected
+from reminder.client.shown import columns, facts
 from reminder.errors import ConfigError
-from reminder.terminal import Columns, Output, Reminder, local, printable, relative, when
+from reminder.terminal import Output, Reminder, printable
 
 PAGE = 1_000
 """Entries that a server is asked for at once, at most."""
@@ -26,14 +26,15 @@ def list_events(
     now = datetime.now(UTC)
     wanted = _wanted(channel) | _moment('from', begin, now) | _moment('to', end, now)
     with connected(server, output) as connection:
-        output.listing(_pages(connection, output, 'listEvents', 'events', wanted, limit), _columns(now))
+        output.listing(_pages(connection, output, 'listEvents', 'events', wanted, limit), columns(now))
 
 
 def list_series(server: Server, output: Output, limit: int, channel: str | None) -> None:
     """Prints what is to be repeated, at most `limit` series of `channel` and for everybody."""
-    columns = {**_columns(datetime.now(UTC)), 'repeats': lambda series: printable(series.get('repeat', ''))}
     with connected(server, output) as connection:
-        output.listing(_pages(connection, output, 'listSeries', 'series', _wanted(channel), limit), columns)
+        output.listing(
+            _pages(connection, output, 'listSeries', 'series', _wanted(channel), limit), columns(datetime.now(UTC))
+        )
 
 
 def history(server: Server, output: Output, limit: int, channel: str | None, since: str | None) -> None:
@@ -41,83 +42,64 @@ def history(server: Server, output: Output, limit: int, channel: str | None, sin
     now = datetime.now(UTC)
     with connected(server, output) as connection:
         found = _reminders(connection, output, _wanted(channel) | _since(since, now), limit, since is not None)
-        output.listing(found, _columns(now))
+        output.listing(found, columns(now))
 
 
 def cancel(server: Server, output: Output, id: str) -> None:
     """Cancels an event or a series: nobody will be reminded of it."""
     with connected(server, output) as connection:
         found = connection.ask('cancelEvent', dict, {'_id': id})
-    output.result(found, f'cancelled: {_line(found)}')
+    output.single(found, facts('cancelled', found))
 
 
 def update(server: Server, output: Output, id: str, changes: Mapping[str, Any]) -> None:
     """Changes an event or a series; `changes` are the fields of the command `updateEvent`."""
     with connected(server, output) as connection:
         found = connection.ask('updateEvent', dict, {'_id': id, **changes})
-    output.result(found, f'changed: {_line(found)}')
+    output.single(found, facts('changed', found))
 
 
 def _pages(
     connection: Connection, output: Output, command: str, name: str, wanted: Mapping[str, Any], limit: int
 ) -> Iterator[Reminder]:
-    """The entries of a list, page after page."""
+    """The entries of a list, page after page. A page may be short, or empty, though more lie behind it."""
     following: Any = None
     while limit > 0:
         data = {**wanted, 'limit': min(limit, PAGE), **({} if following is None else {'after': following})}
         page = connection.ask(command, dict, data)
         entries = _entries(page, name)
         yield from entries
-        limit, following = limit - len(entries), page.get('next')
-        if following is None or not entries:
+        limit -= len(entries)
+        if page.get('next') in (None, following):  # the latter from no server of ours, which would go on for ever
             return
-    output.notice('there are more (--limit)')
+        following = page['next']
+    output.notice('there may be more (--limit)')
 
 
 def _reminders(
     connection: Connection, output: Output, wanted: Mapping[str, Any], limit: int, is_asked: bool
 ) -> Iterator[Reminder]:
-    """What was delivered, page after page; `is_asked` says whether anybody expects it to be complete."""
+    """What was delivered, page after page; `is_asked` says whether anybody expects it to be complete.
+
+    A page may be short, or empty, though more lie behind it. `next` is always there, and leads to where it was given
+    when nothing does.
+    """
     while limit > 0:
-        size = min(limit, PAGE)
-        page = connection.ask('getReminders', dict, {**wanted, 'limit': size})
+        page = connection.ask('getReminders', dict, {**wanted, 'limit': min(limit, PAGE)})
         entries = _entries(page, 'reminders')
         if is_asked and page.get('complete') is False:
             output.warning('there were more, which the server does not have any longer')
         yield from entries
-        if len(entries) < size:
+        limit -= len(entries)
+        if page.get('next') in (None, wanted['since']):
             return
-        limit, wanted, is_asked = limit - size, {**wanted, 'since': page.get('next')}, False
+        wanted, is_asked = {**wanted, 'since': page['next']}, False
     output.notice(f'there may be more (--since {printable(wanted["since"])})')
 
 
 def _entries(page: Mapping[str, Any], name: str) -> list[Reminder]:
     entries = page.get(name)
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-
-
-def _columns(now: datetime) -> Columns:
-    return {
-        'time': lambda event: local(event.get('time')) if event.get('time') else '',
-        'from now': lambda event: relative(event.get('time'), now),
-        'name': lambda event: printable(event.get('name')),
-        'channel': _field('channel'),
-        'payload': lambda event: _shortened(json.dumps(event['payload'])) if 'payload' in event else '',
-        'id': _field('_id'),
-    }
-
-
-def _field(name: str) -> Callable[[Reminder], str]:
-    return lambda event: printable(event[name]) if name in event else ''
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 30 else f'{text[:29]}…'
-
-
-def _line(found: Reminder) -> str:
-    time = when(found['time']) if found.get('time') else printable(found.get('repeat'))
-    return f'{time}  {printable(found.get("name"))}  ({printable(found.get("_id"))})'
 
 
 def _wanted(channel: str | None) -> dict[str, Any]:

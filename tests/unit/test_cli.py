@@ -1,7 +1,10 @@
 """The command line's parts that need no server: arguments, zones, the default minute, what people see."""
 
+import json
 import time
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,18 @@ from reminder.cli import main
 from reminder.client import next_minute
 from reminder.client.events import moment
 from reminder.errors import ConfigError
+from reminder.tables import print_rows, without_room
 from reminder.terminal import Output, local_zone, printable, relative
+
+
+@pytest.fixture(autouse=True)
+def time_zone() -> Iterator[None]:
+    yield
+    time.tzset()
+
+
+def powerset(*names: str) -> Iterator[set[str]]:
+    return map(set, chain.from_iterable(combinations(names, count) for count in range(len(names) + 1)))
 
 
 @pytest.mark.parametrize(
@@ -156,11 +170,9 @@ def test_how_far_a_time_is_from_now_is_told_in_one_unit(moment: object, expected
 def test_times_are_written_in_this_machines_zone_or_from_now(
     text: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv('TZ', 'Asia/Tokyo')
-        time.tzset()
-        assert moment(text, datetime.fromisoformat('2026-11-29T22:30:00Z')) == expected
+    monkeypatch.setenv('TZ', 'Asia/Tokyo')
     time.tzset()
+    assert moment(text, datetime.fromisoformat('2026-11-29T22:30:00Z')) == expected
 
 
 def test_history_reckons_backwards() -> None:
@@ -191,6 +203,83 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 REMINDER = {'name': 'Stand-up', 'time': '2026-11-29T22:30:00.000Z', '_id': '6925'}
 
 
+def test_results_are_json_but_on_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(as_json: bool) -> str:
+        output = Output(as_json)
+        output.single(REMINDER, {'scheduled': 'Stand-up'})
+        output.listing([REMINDER], {'name': lambda entry: entry['name'], 'id': lambda entry: entry['_id']})
+        output.reminder(REMINDER)
+        return capsys.readouterr().out
+
+    in_a_pipe = shown(as_json=False)
+    assert [json.loads(line) for line in in_a_pipe.splitlines()] == [REMINDER] * 3
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True)
+    monkeypatch.setenv('NO_COLOR', '1')
+    monkeypatch.setenv('TZ', 'Asia/Tokyo')
+    time.tzset()
+    assert shown(as_json=True) == in_a_pipe
+    assert shown(as_json=False).splitlines() == [
+        'scheduled  Stand-up',
+        'name      id',
+        'Stand-up  6925',
+        '2026-11-30 07:30 JST  Stand-up  (6925)',
+    ]
+
+
+def test_names_are_lines_in_a_pipe_too(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(False).names(['UTC', 'a\033'])
+    assert capsys.readouterr().out == 'UTC\na\\x1b\n'
+
+
+@pytest.mark.parametrize('columns', [40, 60, 80, 100, 200])
+@pytest.mark.parametrize('details', list(powerset('channel', 'payload', 'repeats')))
+def test_ids_are_never_cut_and_names_can_be_read(
+    columns: int, details: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given entries of which one has long details
+    monkeypatch.setenv('COLUMNS', str(columns))
+    long = {
+        'channel': f'team/web/{"x" * 60}',
+        'payload': '{"build": 42, "a": "bbbbbbbb…',
+        'repeats': 'FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR',
+    }
+    empty = dict.fromkeys(('time', 'from now', 'name', 'repeats', 'channel', 'payload', 'id'), '')
+    common = {**empty, 'time': '2030-01-01 09:00 +0545', 'from now': 'in 59 min'}
+    ids = ['6b0cb208045bb154b861cb17', '6712e205b15a399298ea4c75']
+    rows = [
+        {**common, 'name': 'Stand-up', 'id': ids[0]},
+        {**common, 'name': 'Deploy the thing', 'id': ids[1]} | {name: long[name] for name in details},
+    ]
+    # When they are shown
+    print_rows(rows, is_coloured=False)
+    lines = capsys.readouterr().out.splitlines()
+    # Then nothing is cut, and names stand in one line where there is room
+    assert max(map(len, lines)) <= columns
+    for id, name in zip(ids, ('Stand-up', 'Deploy the thing' if columns > 40 else 'Deploy the'), strict=True):
+        assert any(name in line and line.endswith(id) for line in lines), lines
+    text = ''.join(''.join(lines).split())
+    for name in details:
+        assert ''.join(long[name].split()) in text
+    assert '2030-01-0109:00+0545' in text and 'in59min' in text
+
+
+@pytest.mark.parametrize(
+    ('widths', 'room', 'expected'),
+    [
+        ({'time': 20, 'from now': 9, 'name': 16, 'channel': 8, 'payload': 13, 'id': 24}, 100, []),
+        ({'time': 20, 'from now': 9, 'name': 16, 'channel': 8, 'payload': 13, 'id': 24}, 99, ['payload']),
+        ({'time': 20, 'from now': 9, 'name': 16, 'channel': 69, 'payload': 13, 'id': 24}, 100, ['channel']),
+        ({'time': 20, 'from now': 9, 'name': 16, 'channel': 69, 'payload': 13, 'id': 24}, 80, ['channel', 'payload']),
+        ({'time': 20, 'from now': 9, 'name': 16, 'id': 24}, 70, ['from now']),
+        ({'time': 20, 'from now': 9, 'name': 16, 'id': 24}, 40, ['time', 'from now']),
+    ],
+)
+def test_what_has_no_room_gives_way_the_widest_detail_first(
+    widths: dict[str, int], room: int, expected: list[str]
+) -> None:
+    assert without_room(widths, room) == expected
+
+
 def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('sys.stdout.isatty', lambda: True)
     monkeypatch.setenv('TERM', 'xterm')
@@ -207,7 +296,11 @@ def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypat
     assert '\033' not in capsys.readouterr().out
 
 
-def test_names_of_strangers_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_of_strangers_cannot_move_the_cursor(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True)
+    monkeypatch.setenv('NO_COLOR', '1')
     Output(False).reminder({'name': 'a\033[2J\nb\u202e\ud800 ü', 'time': 'soon\r', '_id': None})
     assert capsys.readouterr().out == 'soon\\r  a\\x1b[2J\\nb\\u202e\\ud800 ü  (None)\n'
     assert printable('Grüße, 世界 🎉') == 'Grüße, 世界 🎉'

@@ -23,6 +23,7 @@ LAYERS = [
     ['scheduler', 'websocket', 'web', 'metrics'],
     ['specification'],
     ['app'],
+    ['tables'],
     ['terminal'],
     ['serve', 'client', 'issuer', 'transfer', 'arguments'],
     ['cli'],
