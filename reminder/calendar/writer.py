@@ -10,6 +10,7 @@ that clocks skip or show twice has a VEVENT of its own, at its instant: of progr
 and some leave it out. An event after 2037, up to which pytz knows what clocks do, is in UTC.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -33,6 +34,8 @@ from reminder.services.series import occurrence, occurrence_id, rule_of_series
 
 END = 'END:VCALENDAR\r\n'
 CHANNEL, PAYLOAD = 'X-EVENT-REMINDER-CHANNEL', 'X-EVENT-REMINDER-PAYLOAD'
+NAME = 'X-EVENT-REMINDER-NAME'
+"""The name as JSON, where it holds what a SUMMARY cannot."""
 AHEAD = 3 * 366 * 24 * 60 * MINUTE
 """ms for which times that clocks skip or show twice are told one by one."""
 LINE = 75
@@ -142,7 +145,7 @@ class _Writer:
         zone = '' if start.zone.zone in self._zones else _zone_text(start.zone, self._pause)
         self._zones.add(start.zone.zone)
         name = _escaped(what.name)
-        own = ((CHANNEL, what.channel), (PAYLOAD, what.payload))
+        own = ((NAME, _exact(what.name)), (CHANNEL, what.channel), (PAYLOAD, _without_delete(what.payload)))
         lines = (
             'BEGIN:VEVENT',
             f'UID:{_escaped(uid)}',
@@ -202,10 +205,25 @@ def _form(local: datetime) -> str:
     return local.strftime('%Y%m%dT%H%M%S')
 
 
+def _exact(name: str) -> str | None:
+    """A name as JSON, if it would be another one as the value of a SUMMARY."""
+    return None if _plain(name) == name else _without_delete(json.dumps(name, ensure_ascii=False))
+
+
+def _without_delete(text: str | None) -> str | None:
+    """JSON in which the one control character that may stand in it as it is is escaped."""
+    return None if text is None else text.replace('\x7f', r'\u007f')
+
+
 def _escaped(text: str) -> str:
-    """A text as a value (3.3.11), where it has no control characters: some programs end a line at some of them."""
-    escaped: bytes = vText(_CONTROL.sub(' ', text.replace('\r\n', '\n'))).to_ical()
+    """A text as a value (3.3.11)."""
+    escaped: bytes = vText(_plain(text)).to_ical()
     return escaped.decode()
+
+
+def _plain(text: str) -> str:
+    """A text as others may have it: without control characters, as some programs end a line at some of them."""
+    return _CONTROL.sub(' ', text.replace('\r\n', '\n'))
 
 
 def _folded(line: str) -> str:

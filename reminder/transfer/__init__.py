@@ -12,8 +12,10 @@ does not revive them. A calendar is for other programs to show, and has neither.
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import astuple
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +35,7 @@ from reminder.settings import read_settings
 from reminder.terminal import local_zone, printable, progress
 from reminder.transfer import calendar
 from reminder.transfer.lines import from_line, to_line
-from reminder.transfer.target import Found, Repeated, Target
+from reminder.transfer.target import Counts, Found, Repeated, Target
 
 STANDARD = Path('-')
 """In place of a file: standard output or input."""
@@ -72,8 +74,8 @@ def import_events(file: Path, form: str | None, zone: str | None, dry_run: bool)
         if dry_run and _is_missing(url):
             url = f'sqlite:///{folder}/new.db'
         with _store(url) as store, progress('importing', lambda: _size(file)) as advance:
-            target = Target(store, config.replay_limit, _now, dry_run)
-            for where, what in _found(_counted(source, advance), form, default):
+            target, left_out = Target(store, config.replay_limit, _now, dry_run), Counter[str]()
+            for where, what in _found(_counted(source, advance), form, default, left_out):
                 try:
                     if isinstance(what, InvalidInput):
                         raise what
@@ -82,11 +84,21 @@ def import_events(file: Path, form: str | None, zone: str | None, dry_run: bool)
                     target.counts.skipped += 1
                     print(printable(f'{where}: {error}'), file=sys.stderr)
             target.flush()
+    _tell_left_out(file, target.counts, left_out)
     counts = target.counts
     told = f'{counts.imported} imported, {counts.present} present, {counts.past} past, {counts.skipped} skipped'
     print(f'{told} (a dry run: nothing was kept)' if dry_run else told)
     if counts.skipped:
         raise Incomplete(f'{counts.skipped} could not be imported')
+
+
+def _tell_left_out(file: Path, counts: Counts, left_out: Counter[str]) -> None:
+    """Says what is in a file that is no event, or that there is nothing at all."""
+    if left_out:
+        kinds = ', '.join(f'{number} {kind[:100]}' for kind, number in left_out.items())
+        print(printable(f'left out, as only VEVENTs are events: {kinds}'), file=sys.stderr)
+    elif not any(astuple(counts)):
+        print(f'there is nothing to import in {"standard input" if file == STANDARD else file}', file=sys.stderr)
 
 
 def _lines(source: Source) -> Iterator[Part]:
@@ -104,12 +116,12 @@ def _calendar(source: Source) -> Iterator[Part]:
     yield Part(writer.END)
 
 
-def _found(lines: Iterator[str], form: str | None, default: BaseTzInfo) -> Iterator[Found]:
-    """The entries of a file."""
+def _found(lines: Iterator[str], form: str | None, default: BaseTzInfo, left_out: Counter[str]) -> Iterator[Found]:
+    """The entries of a file; `left_out` counts what else is in calendars, by its kind."""
     first = next(lines, '').lstrip('\ufeff')
     lines = chain([first], lines)
     if form == 'ics' or (form is None and first.upper().startswith('BEGIN:')):
-        return calendar.read(lines, default, _now())
+        return calendar.read(lines, default, _now(), left_out)
     return (Found(f'line {number}', _entry(line)) for number, line in enumerate(lines, 1) if line.strip())
 
 
@@ -123,7 +135,7 @@ def _entry(line: str) -> Event | Repeated | InvalidInput:
 
 def _counted(source: TextIO, advance: Callable[[int], object]) -> Iterator[str]:
     for line in source:
-        advance(len(line))
+        advance(len(line.encode(errors='surrogateescape')))
         yield line
 
 

@@ -1,16 +1,23 @@
 """Calendars of other programs (RFC 5545): what their VEVENTs say, for us to keep. UIDs that are our ids stay them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from pytz.tzinfo import BaseTzInfo
 
 from reminder.errors import InvalidInput
 from reminder.transfer.target import Found
-from reminder.transfer.times import Zones
+from reminder.transfer.times import UnknownZone, Zones
 from reminder.transfer.vevent import Entry, parse, repeated, single
+
+
+class Block(NamedTuple):
+    line: int
+    kind: str
+    text: str
 
 
 @dataclass(slots=True)
@@ -21,20 +28,17 @@ class _Waiting:
     changes: list[tuple[str, Entry]] = field(default_factory=list)
 
 
-def read(lines: Iterable[str], default: BaseTzInfo, now: int) -> Iterator[Found]:
+def read(lines: Iterable[str], default: BaseTzInfo, now: int, left_out: Counter[str] | None = None) -> Iterator[Found]:
     """What the VEVENTs of calendars say, at `now` (ms, UTC); `default` is the zone of times that name none.
 
-    Repeated ones come last, as what changes them may stand anywhere.
+    Repeated ones come last, as what changes them may stand anywhere. What else is in the calendars is counted in
+    `left_out`, by its kind.
     """
     zones, waiting = Zones(default, now), defaultdict[str, _Waiting](_Waiting)
-    for block in blocks(lines):
-        if block.kind == 'VTIMEZONE':
-            zones.learn(block.text)
-            continue
-        uid = _uid(block.text)
-        where = f'line {block.line} ({uid})' if uid else f'line {block.line}'
+    for where, entry in _entries(blocks(lines, Counter() if left_out is None else left_out), zones):
         try:
-            entry = parse(block.text, zones)
+            if isinstance(entry, InvalidInput):
+                raise entry
             if entry.recurs_at is not None:
                 waiting[entry.uid].changes.append((where, entry))
             elif entry.repeats:
@@ -46,6 +50,28 @@ def read(lines: Iterable[str], default: BaseTzInfo, now: int) -> Iterator[Found]
             yield Found(where, _fault(error))
     for one in waiting.values():
         yield from _repeated(one, zones, now)
+
+
+def _entries(found: Iterable[Block], zones: Zones) -> Iterator[tuple[str, Entry | InvalidInput]]:
+    """The VEVENTs among blocks, each with where it stands. One waits for the VTIMEZONE of a zone that is not known."""
+    untold = defaultdict[str, list[Block]](list)
+    for block in found:
+        ready = untold.pop(zones.learn(block.text), []) if block.kind == 'VTIMEZONE' else [block]
+        for one in ready:
+            entry = _entry(one, zones)
+            if isinstance(entry, UnknownZone):
+                untold[entry.tzid].append(one)
+            else:
+                yield _where(one), entry
+    for one in chain.from_iterable(untold.values()):
+        yield _where(one), _entry(one, zones)
+
+
+def _entry(block: Block, zones: Zones) -> Entry | InvalidInput:
+    try:
+        return parse(block.text, zones)
+    except (InvalidInput, OverflowError) as error:
+        return _fault(error)
 
 
 def _repeated(waiting: _Waiting, zones: Zones, now: int) -> Iterator[Found]:
@@ -71,29 +97,32 @@ def _fault(error: Exception) -> InvalidInput:
     return error if isinstance(error, InvalidInput) else InvalidInput('it has a time that cannot be reckoned with')
 
 
-class Block(NamedTuple):
-    line: int
-    kind: str
-    text: str
+def blocks(lines: Iterable[str], left_out: Counter[str]) -> Iterator[Block]:
+    """The components VEVENT and VTIMEZONE, each with the number of its first line and its text.
 
-
-def blocks(lines: Iterable[str]) -> Iterator[Block]:
-    """The components VEVENT and VTIMEZONE, each with the number of its first line and its text."""
-    begun, kind, kept = 0, '', list[str]()
+    The others of calendars are counted in `left_out`, by their names.
+    """
+    begun, kind, kept, other = 0, '', list[str](), ''
     for number, line in enumerate(lines, 1):
         name = line.strip().upper()
         if name in ('BEGIN:VEVENT', 'BEGIN:VTIMEZONE'):
             if kept:
                 yield Block(begun, kind, ''.join(kept))  # it lacks its end, which parsing finds
-            begun, kind, kept = number, name.removeprefix('BEGIN:'), []
+            begun, kind, kept, other = number, name.removeprefix('BEGIN:'), [], ''
+        elif name.startswith('BEGIN:') and name != 'BEGIN:VCALENDAR' and not kind and not other:
+            other = name.removeprefix('BEGIN:')
+            left_out[other] += 1
         if kind:
             kept.append(line)
-        if name == f'END:{kind}':
+        if kind and name == f'END:{kind}':
             yield Block(begun, kind, ''.join(kept))
             kind, kept = '', []
+        elif name == f'END:{other}':
+            other = ''
     if kept:
         yield Block(begun, kind, ''.join(kept))
 
 
-def _uid(text: str) -> str:
-    return next((line.partition(':')[2] for line in text.splitlines() if line.upper().startswith('UID')), '')
+def _where(block: Block) -> str:
+    uid = next((line.partition(':')[2] for line in block.text.splitlines() if line.upper().startswith('UID')), '')
+    return f'line {block.line} ({uid})' if uid else f'line {block.line}'

@@ -14,6 +14,14 @@ from reminder.errors import InvalidInput
 from reminder.services import timezones
 
 
+class UnknownZone(InvalidInput):
+    """A time names a zone that is not known, or not yet: a VTIMEZONE may tell of it further on."""
+
+    def __init__(self, tzid: str) -> None:
+        super().__init__(f'TZID={tzid[:100]!a} is no zone that is known')
+        self.tzid = tzid
+
+
 class Zones:
     """The zones of a calendar's times: by IANA name, as the end of a longer one, by the name that Windows has for it,
     or as the one whose clocks show what the calendar's own VTIMEZONE says; the default where a time names none."""
@@ -25,10 +33,12 @@ class Zones:
         self._told: dict[str, str] = {}
         self._found: dict[str, BaseTzInfo | None] = {}
 
-    def learn(self, text: str) -> None:
-        """Notes the text of a VTIMEZONE."""
+    def learn(self, text: str) -> str:
+        """Notes the text of a VTIMEZONE, and returns its TZID."""
         tzid = next((line.partition(':')[2] for line in text.splitlines() if line.startswith('TZID')), '')
         self._told[tzid] = text
+        self._found.pop(tzid, None)
+        return tzid
 
     def moment(self, value: object, parameters: Mapping[str, Any]) -> Moment:
         """The meaning of a DATE or DATE-TIME. Raises InvalidInput for what is none, or in a zone that is not known."""
@@ -56,7 +66,7 @@ class Zones:
             )
         found = self._found[tzid]
         if found is None:
-            raise InvalidInput(f'TZID={tzid[:100]!a} is no zone that is known')
+            raise UnknownZone(tzid)
         return found
 
 

@@ -17,7 +17,7 @@ import icalendar
 from icalendar import Component
 
 from reminder.calendar.moments import Moment, at
-from reminder.calendar.writer import CHANNEL, PAYLOAD
+from reminder.calendar.writer import CHANNEL, NAME, PAYLOAD
 from reminder.errors import InvalidInput
 from reminder.models import event
 from reminder.models.event import Event, derived_id
@@ -174,7 +174,7 @@ def _data(entry: Entry, identity: str, shift: timedelta, moment: Moment) -> dict
         'time': moment.text,
         'timeZone': moment.zone.zone,
         'channel': _text(entry.component, CHANNEL),
-        'payload': _payload(entry.component),
+        'payload': _json(entry.component, PAYLOAD),
         'key': derived_id('calendar', identity or f'{entry.name} {entry.start.instant}', str(shift)),
     }
 
@@ -183,7 +183,7 @@ def _details(component: Component) -> dict[str, Any]:
     """The channel and the payload, as an event has them."""
     return {
         'channel': channel(_text(component, CHANNEL)),
-        'payload': payload_of(_payload(component)),
+        'payload': payload_of(_json(component, PAYLOAD)),
     }
 
 
@@ -201,20 +201,23 @@ def _dates(entry: Entry, name: str, zones: Zones) -> Iterator[Moment]:
 
 
 def _name(component: Component) -> str:
-    """Its SUMMARY, or else how its description begins."""
-    description = str(component.get('DESCRIPTION', '')).strip()
-    name = str(component.get('SUMMARY', '')).strip() or description.partition('\n')[0]
-    if not name:
+    """What we have called it; else its SUMMARY, or how its description begins where that shows nothing."""
+    own = _json(component, NAME)
+    summary = str(component.get('SUMMARY', ''))
+    description = str(component.get('DESCRIPTION', '')).strip().partition('\n')[0]
+    if own is not None:
+        return name_of(own)
+    if not summary and not description:
         raise InvalidInput('it has no SUMMARY')
-    return name
+    return summary if summary.strip() or not description else description
 
 
-def _payload(component: Component) -> Any:
-    text = _text(component, PAYLOAD)
+def _json(component: Component, name: str) -> Any:
+    text = _text(component, name)
     try:
         return None if text is None else json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidInput(f'{PAYLOAD} is no JSON') from None
+        raise InvalidInput(f'{name} is no JSON') from None
 
 
 def _text(component: Component, name: str) -> str | None:

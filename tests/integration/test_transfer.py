@@ -4,11 +4,13 @@ import io
 import json
 import os
 import pty
+import re
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ import pytz
 
 from reminder.cli import main
 from reminder.errors import InvalidInput
-from reminder.models.event import MINUTE, Event, iso, new_id
+from reminder.models.event import MINUTE, Event, Series, iso, new_id
 from reminder.models.store import Store, open_store
 from reminder.transfer.calendar import read
+from reminder.transfer.lines import to_line
 from reminder.transfer.target import Target
 from tests import mongodb
 from tests.integration.test_cli import COMMAND, environment
@@ -174,6 +177,78 @@ def test_a_calendar_comes_out_as_it_went_in(store: Store, tmp_path: Path, transf
     assert transfer(database(tmp_path), 'import', 'copy.ics') == (0, counts(0, 6), '')
 
 
+@pytest.mark.parametrize('form', ['ics', 'jsonl'])
+def test_a_name_comes_back_as_it_was_whatever_it_holds(tmp_path: Path, transfer: Transfer, form: str) -> None:
+    # Given events with names that are odd, and a payload with the control character that JSON does not escape
+    names = [
+        ' lead',
+        'trail ',
+        '   ',
+        '\u2028',
+        '\u0085x',
+        '\x0bx',
+        '\x7f',
+        'a\rb',
+        'a\r\nb',
+        '\n',
+        '\ta\n',
+        '\\n',
+        ';,:"',
+    ]
+    now = time.time_ns() // 1_000_000
+    with closing(open_store(database(tmp_path), run)) as store:
+        store.open(now)
+        due = (now // MINUTE + 9_000) * MINUTE
+        for number, name in enumerate(names):
+            store.add(Event(new_id(now), name, due + number * MINUTE, payload='"\x7f\u2028"'))
+    # When they move
+    assert transfer(database(tmp_path), 'export', f'file.{form}') == (0, '', '')
+    assert transfer(database(tmp_path, 'copy'), 'import', f'file.{form}') == (0, counts(len(names), 0), '')
+    # Then they are the same, and no program finds a control character in the file
+    moved = [json.loads(line) for line in transfer(database(tmp_path, 'copy'), 'export')[1].split('\n')[:-1]]
+    assert [one['name'] for one in moved] == names
+    assert {one['payload'] for one in moved} == {'\x7f\u2028'}
+    if form == 'ics':
+        assert not re.search(r'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]', Path('file.ics').read_text().replace('\t', ''))
+
+
+def test_an_import_that_was_killed_is_run_again(tmp_path: Path, transfer: Transfer) -> None:
+    # Given a file with series and many events, and an import that was killed when it had kept some of it
+    due = (time.time_ns() // MINUTE // 1_000_000 + 9_000) * MINUTE
+    entries: list[Event | Series] = [
+        Series(f'{number:024x}', 'daily', 'FREQ=DAILY', '2037-01-01 00:00', 'UTC', due) for number in range(9)
+    ]
+    entries += [Event(f'{number:024x}', f'event {number}', due + number * MINUTE) for number in range(100, 2_100)]
+    lines = [f'{to_line(entry)}\n' for entry in entries]
+    killed = subprocess.Popen(
+        [*COMMAND, 'import', '-'], env=environment(DATABASE_URL=database(tmp_path)), stdin=subprocess.PIPE, text=True
+    )
+    assert killed.stdin
+    killed.stdin.writelines(lines[:1_500])
+    killed.stdin.flush()
+    while not (there := rows(tmp_path / 'events.db')):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    # When it is run again
+    (tmp_path / 'file').write_text(''.join(lines))
+    code, out, err = transfer(database(tmp_path), 'import', 'file')
+    # Then all is there, once
+    imported, present = map(int, re.findall(r'\d+', out)[:2])
+    assert (code, err, imported + present) == (0, '', len(lines))
+    assert 0 < there <= present < len(lines)
+    assert transfer(database(tmp_path, 'copy'), 'import', 'file') == (0, counts(len(lines), 0), '')
+    assert transfer(database(tmp_path), 'export')[1] == transfer(database(tmp_path, 'copy'), 'export')[1]
+
+
+def rows(path: Path) -> int:
+    """How many events a store's file holds."""
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f'file:{path}?mode=ro', uri=True)) as database:
+        return int(database.execute("SELECT count(*) FROM events WHERE name != 'daily'").fetchone()[0])
+    return 0
+
+
 def told(calendar: str) -> list[str]:
     """What a calendar says but for when it was made."""
     return [line for line in calendar.splitlines() if not line.startswith('DTSTAMP')]
@@ -246,6 +321,22 @@ def test_what_is_bad_is_named_and_skipped(tmp_path: Path, transfer: Transfer) ->
         assert said in notice
     assert 'surrogate' in notices[-2]
     assert notices[-1] == f'event-reminder: {len(faults) + 2} could not be imported'
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('', 'there is nothing to import in some.ics\n'),
+        ('BEGIN:VCALENDAR\nEND:VCALENDAR\n', 'there is nothing to import in some.ics\n'),
+        (
+            'BEGIN:VCALENDAR\nBEGIN:VTODO\nEND:VTODO\nBEGIN:VTODO\nEND:VTODO\nBEGIN:X-\033\nEND:X-\033\nEND:VCALENDAR\n',
+            'left out, as only VEVENTs are events: 2 VTODO, 1 X-\\x1b\n',
+        ),
+    ],
+)
+def test_what_is_left_out_is_said(tmp_path: Path, transfer: Transfer, text: str, said: str) -> None:
+    Path('some.ics').write_text(text)
+    assert transfer(database(tmp_path), 'import', 'some.ics') == (0, counts(0, 0), said)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +427,7 @@ def test_standard_input_is_read_in_this_process_too(
 
 
 def test_a_person_sees_how_far_it_is_and_a_program_does_not(tmp_path: Path) -> None:
-    (tmp_path / 'events.ics').write_text(CALENDAR)
+    (tmp_path / 'events.ics').write_text(CALENDAR.replace('Annual review', '世界' * 400), encoding='utf-8')
     controller, terminal = pty.openpty()
     env = environment(TERM='xterm', DATABASE_URL=database(tmp_path))
     done = subprocess.run(
@@ -346,4 +437,4 @@ def test_a_person_sees_how_far_it_is_and_a_program_does_not(tmp_path: Path) -> N
     shown = os.read(controller, 100_000).decode()
     os.close(controller)
     assert (done.returncode, done.stdout) == (0, counts(4, 0, 1))
-    assert 'importing' in shown and '100%' in shown
+    assert 'importing' in shown and '100%' in shown  # counted in bytes, as the size of a file is

@@ -1,5 +1,6 @@
 """Calendars: what their entries mean for us. The examples are made after those of RFC 5545 (3.6.1, 3.8.5, 3.8.6.3)."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,6 +94,23 @@ def test_a_zone_of_its_own_is_the_one_whose_clocks_agree(zone: str, expected: tu
     assert times(zone, 'DTSTART;TZID=Ours:20300731T083000\nSUMMARY:x') == [expected]
 
 
+def test_a_zone_may_be_told_behind_what_is_in_it() -> None:
+    # Given entries before the zones that they name, one of them in two zones
+    ours, other = f'TZID:Ours\nX-LIC-LOCATION:Asia/Tokyo\n{TOKYO}', f'TZID:Other\n{EASTERN}'
+    both = 'DTSTART;TZID=Ours:20300731T083000\nDTEND;TZID=Other:20300731T083000\nSUMMARY:x'
+    daily = 'DTSTART;TZID=Ours:20300731T083000\nSUMMARY:x\nRRULE:FREQ=DAILY\nEXDATE;TZID=Ours:20300801T083000'
+    # Then all are as if they stood behind them
+    assert times(both, ours, other) == times(both, other, ours) == times(ours, other, both)
+    assert times(both, ours, other) == [('2030-07-30T23:30', 'Asia/Tokyo')]
+    assert found(daily, ours) == found(ours, daily)
+
+
+def test_each_calendar_of_a_file_has_zones_of_its_own() -> None:
+    entry = 'DTSTART;TZID=Ours:20300731T083000\nSUMMARY:x'
+    told = times(entry, f'TZID:Ours\n{TOKYO}', f'TZID:Ours\n{EASTERN}', entry)
+    assert [time for time, _ in told] == ['2030-07-30T23:30', '2030-07-31T12:30']
+
+
 def test_a_zone_that_is_nowhere_is_not_known() -> None:
     odd = TOKYO.replace('+0900', '+0911')
     assert 'is no zone' in fault(f'TZID:Ours\n{odd}', 'DTSTART;TZID=Ours:20300131T083000\nSUMMARY:x')[1]
@@ -144,6 +162,34 @@ def test_what_is_ours_comes_back() -> None:
     (event,) = found(entry)
     assert isinstance(event, Event)
     assert (event.name, event.channel, event.payload) == ('a, b\nc', 'team/a', '{"a":";,\\n"}')
+
+
+@pytest.mark.parametrize(
+    ('entry', 'expected'),
+    [
+        ('SUMMARY: x ', ' x '),
+        ('SUMMARY:\u2028', '\u2028'),
+        ('SUMMARY:  ', '  '),
+        ('SUMMARY:  \nDESCRIPTION:what\\nmore', 'what'),
+        ('DESCRIPTION:what\\nmore', 'what'),
+        ('SUMMARY:a b\nX-EVENT-REMINDER-NAME;VALUE=TEXT:"a\\\\rb"', 'a\rb'),
+    ],
+)
+def test_a_name_is_what_stands_there(entry: str, expected: str) -> None:
+    lines = [f'{line}\r\n' for line in ('BEGIN:VEVENT', 'DTSTART:20300131T083000Z', *entry.split('\n'), 'END:VEVENT')]
+    ((_, event),) = read(lines, BERLIN, NOW)
+    assert isinstance(event, Event)
+    assert event.name == expected
+
+
+def test_what_is_no_event_is_counted() -> None:
+    left_out = Counter[str]()
+    alarm = ['BEGIN:VALARM', 'TRIGGER:PT0S', 'END:VALARM']
+    todo = ['BEGIN:VTODO', 'UID:1', *alarm, 'END:VTODO']
+    event = ['BEGIN:VEVENT', 'DTSTART:20300131T083000Z', 'SUMMARY:x', *alarm, 'END:VEVENT']
+    lines = ['BEGIN:VCALENDAR', *todo, *event, *todo, 'BEGIN:VJOURNAL', 'END:VJOURNAL', 'END:VCALENDAR']
+    assert len(list(read([f'{line}\r\n' for line in lines], BERLIN, NOW, left_out))) == 1
+    assert left_out == {'VTODO': 2, 'VJOURNAL': 1}
 
 
 def test_what_is_cancelled_is_left_out() -> None:
@@ -232,6 +278,7 @@ def test_a_change_of_what_is_not_there_is_an_event() -> None:
         ('DTSTART:20300131T083000Z\nSUMMARY:x\nBEGIN:VALARM\nTRIGGER:soon\nEND:VALARM', "Got: 'soon'"),
         ('DTSTART:20300131T083000Z\nSUMMARY:x\nX-EVENT-REMINDER-CHANNEL:a b', "channel='a b' is invalid"),
         ('DTSTART:20300131T083000Z\nSUMMARY:x\nX-EVENT-REMINDER-PAYLOAD:{', 'is no JSON'),
+        ('DTSTART:20300131T083000Z\nSUMMARY:x\nX-EVENT-REMINDER-NAME:7', "'eventName' is required"),
         (f'DTSTART:20300131T083000Z\nSUMMARY:{"x" * 1001}', 'longer than 1000'),
     ],
 )
@@ -243,7 +290,7 @@ def test_what_cannot_be_read_is_told_with_its_line_and_uid(entry: str, said: str
 
 def test_an_entry_without_its_end_does_not_take_the_next_with_it() -> None:
     lines = ['BEGIN:VEVENT\n', 'SUMMARY:a\n', 'BEGIN:VEVENT\n', 'SUMMARY:b\n', 'END:VEVENT\n', 'BEGIN:VTIMEZONE\n']
-    assert [block[:2] for block in blocks(lines)] == [(1, 'VEVENT'), (3, 'VEVENT'), (6, 'VTIMEZONE')]
+    assert [block[:2] for block in blocks(lines, Counter())] == [(1, 'VEVENT'), (3, 'VEVENT'), (6, 'VTIMEZONE')]
 
 
 MONDAY_MIDNIGHT = datetime(2030, 9, 2)
