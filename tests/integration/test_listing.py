@@ -2,14 +2,21 @@
 
 import random
 import sqlite3
-from collections.abc import Sequence
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reminder.models.event import MINUTE
 from reminder.models.sqlite import SqliteStore
+from scripts import listing
+from tests.faults import ClockedServer
 from tests.integration.test_commands import NOW, Server, at, other, run, server, servers
+from tests.wire import SocketIO
 
 __all__ = ['other', 'server', 'servers']  # fixtures
 
@@ -65,6 +72,46 @@ class TestEvents:
         assert [event['time'] for event in found] == sorted(event['time'] for event in found)
         listed = [event['_id'] for event in found if event['name'] == 'stays']
         assert len(listed) == len(stays) and set(listed) == stays
+
+
+class TestTheScript:
+    """`scripts/listing.py`, which lists more than tests have the time for."""
+
+    OPTIONS = Namespace(events=1_000, limit=10, channel=None)
+
+    @pytest.fixture(scope='class')
+    @classmethod
+    def listed(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClockedServer]:
+        """A server that looks often for who is gone, with as many events as are asked for."""
+        server = ClockedServer(tmp_path_factory.mktemp('listing'), listing.CLOCK, PING_INTERVAL='0.2', PING_TIMEOUT='1')
+        server.start().terminate()
+        listing.fill(server.folder / 'events.db', server.now(), cls.OPTIONS.events)
+        with server.start():
+            yield server
+
+    @pytest.fixture
+    def client(self, listed: ClockedServer) -> Iterator[SocketIO]:
+        with closing(SocketIO(listed.url)) as client:
+            yield client
+
+    def test_it_stays_connected_however_long_it_takes(self, client: SocketIO) -> None:
+        for _ in range(30):
+            assert listing.ask(client, 'listEvents', {'limit': 1})
+            time.sleep(0.1)
+
+    @pytest.mark.parametrize(('fast', 'steady', 'code'), [(1_000, 2**30, 0), (0, 2**30, 1), (1_000, -(2**30), 1)])
+    def test_it_fails_where_what_it_shows_is_not_so(
+        self,
+        listed: ClockedServer,
+        client: SocketIO,
+        monkeypatch: pytest.MonkeyPatch,
+        fast: float,
+        steady: int,
+        code: int,
+    ) -> None:
+        monkeypatch.setattr(listing, 'FAST', fast)
+        monkeypatch.setattr(listing, 'STEADY', steady)
+        assert listing.show(listed, client, self.OPTIONS) == code
 
 
 def fill(path: Path, count: int) -> None:
