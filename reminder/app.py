@@ -83,6 +83,7 @@ class Application:
             replay_limit=config.replay_limit,
             recovery_window=round(config.recovery_window * 1000),
             prepare=occurrences.make,
+            rest=gevent.sleep,
         )
         self._catch_up = CatchUp()
         self._delivery = Delivery(self._log, wire, pause=give_turn, wake=self._catch_up.wake)

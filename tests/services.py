@@ -94,8 +94,12 @@ class Services:
         self.woken = 0
         self.pauses: list[Callable[[], object]] = []
         """What others do in the next pauses of a batch."""
+        self.rests: list[float] = []
+        """How long (s) replays have left the store to others."""
         wire = PlainWire()
-        self.log = Log(self.store, wire, replay_limit=replay_limit, recovery_window=recovery_window)
+        self.log = Log(
+            self.store, wire, replay_limit=replay_limit, recovery_window=recovery_window, rest=self.rests.append
+        )
         self.delivery = Delivery(self.log, wire, pause=self._pause, wake=self._wake)
 
     def close(self, minute: int) -> None:
@@ -113,7 +117,7 @@ class Services:
 
     def catch_up(self) -> None:
         """Lets all that are behind read on."""
-        while self.delivery.step():
+        while self.delivery.step() or self.delivery.read():
             pass
 
     def add(self, *numbers: int, time: int, channel: str | None = None) -> None:

@@ -3,7 +3,8 @@
 A live reminder, a replay after a reconnect, what was missed over a restart and a slow client that catches up are one
 thing: the pages behind a reader's place, up to the published end. A reader at the end is *live* and gets each new page
 as soon as the end moves. One whose place lies before the end is *behind* and gets page after page, whenever its
-connection is idle. Nothing else waits in memory for a client: the log is the queue.
+connection is idle. Nothing else waits in memory for a client: the log is the queue. Who goes on with a page that is in
+memory waits for nobody who has to wait for the store.
 
 A reader gets what is for everybody and what is for its channels. Readers who get the same of a page share what is
 written; who gets nothing of it gets its cursor: a client whose offset stays behind would have the log searched when it
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Place
 from reminder.services.histogram import Histogram
 from reminder.services.log import NO_CHANNELS, Log, Replay, Start, Wire
@@ -66,7 +66,7 @@ class Delivery:
     """The readers of one server. See the module's text."""
 
     def __init__(self, log: Log, wire: Wire, *, pause: Callable[[], None], wake: Callable[[], None]) -> None:
-        """`pause` gives others a turn; `wake` is called, from anywhere, when `step` has got something to do."""
+        """`pause` gives others a turn; `wake` is called, from anywhere, when `step` or `read` has something to do."""
         self._log = log
         self._wire = wire
         self._pause = pause
@@ -76,10 +76,12 @@ class Delivery:
         self._live: dict[Reader, None] = {}
         self._early: dict[Reader, None] = {}
         self._behind: OrderedDict[Reader, None] = OrderedDict()
+        self._unread: dict[Reader, None] = {}
+        """Those behind whose page has to be read."""
         self.sent = 0
         """Reminders that were written to readers so far."""
         self.replays = Histogram(REPLAYED)
-        """Of those who said where they left off: how many reminders each was owed."""
+        """Of those who said where they left off, and have got all of it: how many reminders that was."""
         self.incomplete_replays = 0
         """How many of these missed some for good."""
 
@@ -117,9 +119,6 @@ class Delivery:
                 reader.write(self._wire.encode(opening))
             return
         reader.place, reader.replay = start.place or self._log.end, start.replay
-        if start.replay is not None:
-            self.replays.record(start.replay.count)
-            self.incomplete_replays += not start.replay.complete
         packets = [*opening, self._log.cursor(reader.place)]
         if reader.replay is not None and reader.place >= reader.replay.until:
             packets.append(self._replayed(reader))
@@ -128,8 +127,9 @@ class Delivery:
 
     def leave(self, reader: Reader) -> None:
         """Forgets a connection."""
-        for readers in (self._readers, self._live, self._unplaced, self._early, self._behind):
-            readers.pop(reader, None)
+        self._readers.pop(reader, None)
+        self._unplaced.pop(reader, None)
+        self._take_out(reader)
         reader.place = None
 
     def ready(self, reader: Reader) -> None:
@@ -138,26 +138,34 @@ class Delivery:
             self._queue(reader)
 
     def step(self) -> bool:
-        """Writes a page to the reader that has waited longest; False where none waits.
-
-        Raises StoreUnavailable, after which the reader waits again.
-        """
+        """Writes a page to the reader that has waited longest, if it is in memory; False where none waits."""
         if not self._behind:
             return False
         reader, _ = self._behind.popitem(last=False)
         if reader.place is None or not reader.idle:
             return True  # `ready` will bring it back
-        record = self._log.record
-        try:
-            page = self._log.page(reader.place)
-        except StoreUnavailable:
+        page = self._log.find(reader.place)
+        if page is None:
+            self._unread[reader] = None
+            self._wake()
+        else:
+            self._write_page(reader, reader.place, page.part(reader.channels))
             self._queue(reader)
-            raise
-        # Reading may have blocked, and the world may have moved on meanwhile.
-        if reader.place is not None and reader.idle:
-            if self._log.record is record and page.start <= reader.place < page.end:
-                self._write_page(reader, reader.place, page.part(reader.channels))
-            self._queue(reader)
+        return True
+
+    def read(self) -> bool:
+        """Reads the page of the reader that has waited longest for one, for all who go on with it; False where none
+        waits. Raises StoreUnavailable, after which all wait again.
+        """
+        reader = next(iter(self._unread), None)
+        if reader is None or reader.place is None:
+            return False
+        self._unread[reader] = self._unread.pop(reader)  # behind the others, should it fail
+        page = self._log.page(reader.place)
+        for reader in list(self._unread):
+            if reader.place is not None and page.start <= reader.place < page.end:
+                del self._unread[reader]
+                self._queue(reader)
         return True
 
     @property
@@ -186,12 +194,16 @@ class Delivery:
         # What lies beyond both belonged to the old log; an opening has none.
         start = max(self._log.end, Place.after(self._log.record.opened))
         for reader in list(self._readers):
-            if reader.place is not None and reader.place > start:
+            is_beyond = reader.place is not None and reader.place >= start
+            if is_beyond:
                 reader.place = start
             if reader.replay is not None and reader.replay.until > start:
-                reader.replay = Replay(start, reader.replay.count, complete=False)
-                if reader.place == start:
+                reader.replay = Replay(start, False, reader.replay.count)
+                if is_beyond:
                     reader.write(self._wire.encode([self._replayed(reader)]))
+            if is_beyond:
+                self._take_out(reader)
+                self._queue(reader)
 
     def _make_parts(self, page: Page) -> None:
         """Makes ready what readers of different channels get of a page, as far as it can keep that."""
@@ -224,11 +236,13 @@ class Delivery:
 
     def _write_page(self, reader: Reader, place: Place, page: Page) -> None:
         until = min(page.end, reader.replay.until if reader.replay else self._log.end)
-        tail = self._cursor_within(page, until)
-        if reader.replay is not None and until == reader.replay.until:
-            tail.append(self._replayed(reader))
+        reminders, tail = page.reminders(place, until), self._cursor_within(page, until)
+        self.sent += reminders
+        if reader.replay is not None:
+            reader.replay.count += reminders
+            if until == reader.replay.until:
+                tail.append(self._replayed(reader))
         reader.place = until
-        self.sent += page.reminders(place, until)
         reader.write(page.cut(place, until, tail))
 
     def _cursor_within(self, page: Page, until: Place) -> list[bytes]:
@@ -238,6 +252,8 @@ class Delivery:
     def _replayed(self, reader: Reader) -> bytes:
         replay, reader.replay = reader.replay, None
         assert replay is not None
+        self.replays.record(replay.count)
+        self.incomplete_replays += not replay.complete
         return self._wire.replayed(replay.count, replay.complete)
 
     def _fall_behind(self, reader: Reader, place: Place) -> None:
@@ -245,10 +261,15 @@ class Delivery:
         reader.place = place
         self._queue(reader)
 
+    def _take_out(self, reader: Reader) -> None:
+        """Takes a reader from where its place belonged."""
+        for readers in (self._live, self._early, self._behind, self._unread):
+            readers.pop(reader, None)
+
     def _queue(self, reader: Reader) -> None:
         """Puts a reader where its place belongs: live, behind, or (where another server was ahead) early."""
         place = reader.place
-        if place is None or reader in self._behind:
+        if place is None or reader in self._behind or reader in self._unread:
             return
         if place > self._log.end:
             self._early[reader] = None

@@ -4,15 +4,17 @@ All methods run in one thread (the hub's) and may block in the store. Instants a
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Event, Place, Record
 from reminder.models.store import Channels, Store
 from reminder.services.events import closing
+from reminder.services.floors import Floors
+from reminder.services.gate import Gate
 from reminder.services.offsets import Since, encode_offset
 from reminder.services.pages import CURSOR, Encoded, Page, Pages
 
@@ -26,9 +28,13 @@ read on."""
 CURSOR_EVERY = 500
 """Reminders between two cursors: what a client gets twice at most when its connection breaks within a page."""
 AHEAD = 8
-"""Pages made ready before their minute; what is due beyond them is read when the readers get there."""
+"""Pages made ready before their minute; what is due beyond them is read when the readers get there. Also the most that
+are looked through in memory for what somebody has missed."""
 SEARCH = 100_000
 """Entries of the log, for whatever channels, that a replay looks through at most."""
+WAITING, REST = 31, 1
+"""Searches for where the replays for some channels begin that may wait for another, as a worker waits with each; and
+for how many times as long as replays have kept the store and this process busy they leave them to others."""
 NO_CHANNELS: frozenset[str] = frozenset()
 """The channels of who gets only what is for everybody."""
 
@@ -47,13 +53,14 @@ class Wire(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replay:
-    """What a resuming connection is owed: `count` reminders up to the place `until`; `complete` if none is missing."""
+    """What a resuming connection is owed: what there is up to the place `until`; `complete` if none is missing. Of that
+    it has got `count` reminders so far."""
 
     until: Place
-    count: int
     complete: bool
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +82,20 @@ class Log:
         replay_limit: int,
         recovery_window: int,
         prepare: Callable[[int], None] = lambda minute: None,
+        rest: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """`replay_limit` in reminders, `recovery_window` in ms. `prepare` is called with each minute that is about to
-        be closed, by who adds what has to be in it; it may raise StoreUnavailable."""
+        be closed, by who adds what has to be in it; it may raise StoreUnavailable. `rest` waits for some seconds."""
         self._store = store
         self.prepare = prepare
         self._wire = wire
         self._replay_limit = replay_limit
         self._recovery_window = recovery_window
         self._pages = Pages()
-        self._reading = threading.Lock()
+        # Replays ask the store one by one for all that takes long. The minute does not come this way.
+        self._replays = Gate(1, WAITING, REST, rest)
+        self._new_floors = partial(Floors, store, replay_limit, self._replays)
+        self._floors = self._new_floors()
         self.record: Record | None = None
         """The record as last seen; None until the store was opened."""
         self.end = Place(0, '')
@@ -109,7 +120,7 @@ class Log:
         record = self._open(minute, now) if before is None else self._close(minute, now)
         if before is not None and before.log != record.log:
             # Reopened: reading goes on where the new log began. A read that is under way fills the old pages.
-            self._pages = Pages()
+            self._pages, self._floors = Pages(), self._new_floors()
             self.end = min(self.end, Place.after(record.opened))
             self._restart = min(self._restart, self.end)
             self._restart_end = min(self._restart_end, self.end)
@@ -126,7 +137,7 @@ class Log:
         ahead: list[Page] = []
         place = self.end
         while place < self._closed and len(ahead) < AHEAD:
-            ahead.append(self._page(place, self._closed, self._pages))
+            ahead.append(self.find(place) or self._read(place, self._closed))
             place = ahead[-1].end
         self._ahead = ahead
         return next((page for page in ahead if page.reminders(self.end, self._closed)), None)
@@ -172,24 +183,30 @@ class Log:
 
     # -- pages --------------------------------------------------------------------------------------------------
 
+    def find(self, place: Place) -> Page | None:
+        """The page that lies behind `place`, where it is in memory."""
+        return self._pages.find(place)
+
     def page(self, place: Place) -> Page:
-        """The page that lies behind `place`, which is before the end. Raises StoreUnavailable."""
-        return self._page(place, self.end, self._pages)
+        """The page that lies behind `place`, which is before the end. Waits for its turn, unless it is in memory.
+
+        Raises StoreUnavailable."""
+        page = self.find(place)
+        if page is None:
+            with self._replays.pass_through(patient=True):
+                page = self.find(place) or self._read(place, self.end)
+        return page
 
     def cursor(self, place: Place) -> bytes:
         """The packet that tells a client its offset. Only once the log is open."""
         assert self.record is not None
         return self._wire.cursor(encode_offset(self.record.log, place))
 
-    def _page(self, place: Place, until: Place, pages: Pages) -> Page:
-        page = pages.find(place)
-        if page is None:
-            with self._reading:  # of all who want the page, one reads it
-                page = pages.find(place)
-                if page is None:
-                    page, *more = self._encode(place, until, self._store.read(place, until, PAGE))
-                    for one in (*more, page):
-                        pages.add(one)
+    def _read(self, place: Place, until: Place) -> Page:
+        pages = self._pages
+        page, *more = self._encode(place, until, self._store.read(place, until, PAGE))
+        for one in (*more, page):
+            pages.add(one)
         return page
 
     def _encode(self, start: Place, until: Place, events: Sequence[Event]) -> list[Page]:
@@ -237,7 +254,7 @@ class Log:
         if now >= self._restart_until or self._restart >= self.end:
             return Start()
         record = self.record
-        place, _, _ = self._newest(self._restart, self._restart_end, channels)
+        place, _ = self._newest(self._restart, self._restart_end, channels)
         self._check_still(record)
         return Start(place)
 
@@ -289,30 +306,26 @@ class Log:
     def _resume(self, since: Since, record: Record, channels: frozenset[str], known: Channels) -> Start:
         place, complete = self._locate(since, record, known)
         if place > self.end:
-            return Start(place, Replay(place, 0, complete))
+            return Start(place, Replay(place, complete))
         end, complete = self.end, complete and place >= Place.after(record.purged)
-        place, count, all = self._newest(place, end, channels)
-        return Start(place, Replay(end, count, complete and all))
+        place, all = self._newest(place, end, channels)
+        return Start(place, Replay(end, complete and all))
 
-    def _newest(self, place: Place, end: Place, channels: frozenset[str]) -> tuple[Place, int, bool]:
-        """Of the reminders in `(place, end]` for those channels the newest, as many as are replayed: the place that
-        they lie behind, how many they are, and whether they are all."""
-        count, counted = 0, place
-        # The first pages, which are to be written anyway, are counted in memory: in those that a reopening replaces.
-        pages = self._pages
+    def _newest(self, place: Place, end: Place, channels: frozenset[str]) -> tuple[Place, bool]:
+        """The place behind which the reminders in `(place, end]` for those channels are replayed, and whether they are
+        all. How many they are shows when they are read."""
+        if self._is_at_hand(place, end):
+            return place, True
+        floor = self._floors.find(place, end, channels, SEARCH)
+        return max(place, floor), floor <= place
+
+    def _is_at_hand(self, place: Place, end: Place) -> bool:
+        """Whether what lies in `(place, end]` is in a few pages in memory, and no more than is replayed."""
+        count = 0
         for _ in range(AHEAD):
-            if counted >= end or count > self._replay_limit:
+            page = self.find(place) if place < end else None
+            if page is None:
                 break
-            page = self._page(counted, end, pages)
-            count += page.part(channels).reminders(counted, end)
-            counted = min(page.end, end)
-        complete = True
-        if counted < end and count <= self._replay_limit:
-            # Before counting: a reader of few channels would have all of the log searched for what is not there.
-            searched = self._store.before(counted, end, max(SEARCH, self._replay_limit))
-            if searched > counted:
-                place, count, counted, complete = searched, 0, searched, False
-            count += self._store.count(counted, end, self._replay_limit + 1 - count, channels)
-        if count > self._replay_limit:
-            return self._store.before(place, end, self._replay_limit, channels), self._replay_limit, False
-        return place, count, complete
+            count += page.reminders(place, end)
+            place = page.end
+        return place >= end and count <= self._replay_limit

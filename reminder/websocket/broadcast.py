@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gevent
 from gevent.event import Event as Signal
@@ -67,43 +67,46 @@ class Connection(Reader):
 
 
 class CatchUp:
-    """The greenlet that lets readers which are behind read on, in turn."""
+    """The greenlets that let readers which are behind read on, in turn: one writes what is in memory; one reads what is
+    not, which takes as long as the store does."""
 
     def __init__(self) -> None:
-        self._signal = Signal()
-        self._failing = False
-        self.wake = self._signal.set
+        self._signals = Signal(), Signal()
+
+    def wake(self) -> None:
         """To be called when there is something to do."""
+        for signal in self._signals:
+            signal.set()
 
     def start(self, delivery: Delivery) -> None:
         """Begins to work."""
-        self._greenlet = gevent.spawn(self._run, delivery)
+        work = zip((delivery.step, delivery.read), self._signals, strict=True)
+        self._greenlets = [gevent.spawn(self._run, do, signal) for do, signal in work]
 
     def stop(self) -> None:
         """Ends; what was handed over is handed over."""
-        self._greenlet.kill()
+        gevent.killall(self._greenlets)
 
-    def _run(self, delivery: Delivery) -> None:
+    def _run(self, do: Callable[[], bool], signal: Signal) -> None:
+        failing = False
         while True:
-            self._signal.wait()
-            self._signal.clear()
+            signal.wait()
+            signal.clear()
             try:
-                while delivery.step():
-                    self._failing = False
+                while do():
+                    failing = False
                     give_turn()
             except StoreUnavailable as error:
-                self._said(error)
-                self._retry()
+                if not failing:
+                    logger.warning(
+                        'clients that are behind wait: %(error)s', {'event': 'catch_up_waits', 'error': str(error)}
+                    )
+                failing = True
+                self._retry(signal)
             except Exception:
                 logger.exception('catching up failed', {'event': 'catch_up_failed'})
-                self._retry()
+                self._retry(signal)
 
-    def _said(self, error: StoreUnavailable) -> None:
-        """Says once that they wait."""
-        if not self._failing:
-            logger.warning('clients that are behind wait: %(error)s', {'event': 'catch_up_waits', 'error': str(error)})
-        self._failing = True
-
-    def _retry(self) -> None:
+    def _retry(self, signal: Signal) -> None:
         gevent.sleep(RETRY)
-        self._signal.set()
+        signal.set()

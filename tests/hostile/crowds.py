@@ -51,6 +51,18 @@ def a_herd_that_wants_it_all(target: Target) -> None:
     pour(links[:100], text('6'), read=True)
 
 
+def a_herd_of_which_each_left_off_elsewhere(target: Target) -> None:
+    """200 clients that want what lies behind a reminder of the past, each behind an earlier one than the client before,
+    so that what was read for that is of no use: half of them read, the others do not."""
+    links = [target.link() for _ in range(200)]
+    for number, link in enumerate(links, 1):
+        since = text(f'40{{"since":"{10_000 - 50 * number:024x}"}}')
+        link.send(handshake(f'X-Forwarded-For: 192.0.2.{number}') + since)
+    for link in links:
+        assert link.read_head().startswith(b'HTTP/1.1 101 ')
+    pour(links[:100], text('6'), 3 * SPAN, read=True)
+
+
 def a_herd_that_comes_back(target: Target) -> None:
     """Again and again, for the whole past, gone before it has it."""
     for number in target.lasting():

@@ -5,7 +5,6 @@ What runs next is the caller's choice, so a run can be repeated exactly, and no 
 
 from collections.abc import Callable
 from enum import Enum, auto
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -127,10 +126,14 @@ class Schedule:
             raise StoreUnavailable('unanswered')
         return result
 
-    @property
-    def threading(self) -> Any:
-        """What stands in for the module `threading`, as gevent does in the server."""
-        return SimpleNamespace(Lock=lambda: Lock(self))
+    def lock(self) -> 'Lock':
+        """What stands in for a lock, as gevent's do in the server."""
+        return Lock(self)
+
+    def gate(self, inside: int, *args: object) -> 'Lock':
+        """What stands in for a gate that lets one in at a time."""
+        assert inside == 1
+        return Lock(self)
 
 
 class Lock:
@@ -147,3 +150,7 @@ class Lock:
 
     def __exit__(self, *exc_info: object) -> None:
         self._is_free = True
+
+    def pass_through(self, patient: bool = False) -> 'Lock':
+        """A gate that refuses nobody is a lock."""
+        return self

@@ -65,13 +65,14 @@ class Server:
         self.clock = VirtualClock(world, skew)
         self.store = self.store_class(world.database, self._call)
         wire = Wire(world)
-        with patch('reminder.services.log.threading', self.schedule.threading):
+        with patch('reminder.services.log.Gate', self.schedule.gate):
             self.log = self.log_class(self.store, wire, replay_limit=replay_limit, recovery_window=5 * MINUTE)
         self.delivery = self.delivery_class(self.log, wire, pause=self.schedule.block, wake=self._wake)
         self._deliver = Deliver(Context(self.store, self.log, self.delivery, self.clock, self._sleep, None))
-        self._woken = False
+        self._woken: set[str] = set()
         self.schedule.spawn(self, self._tick)
-        self.schedule.spawn(self, self._catch_up)
+        self.schedule.spawn(self, lambda: self._catch_up('step'))
+        self.schedule.spawn(self, lambda: self._catch_up('read'))
 
     # -- its tasks ----------------------------------------------------------------------------------------------
 
@@ -85,17 +86,18 @@ class Server:
             until_job = (MINUTE - EARLY - now % MINUTE) % MINUTE or MINUTE
             self._sleep(min(until_job, EARLY if self.log.due(now) else MINUTE) / 1000)
 
-    def _catch_up(self) -> None:
-        """What `websocket.broadcast.CatchUp` does on a greenlet."""
+    def _catch_up(self, verb: str) -> None:
+        """What `websocket.broadcast.CatchUp` does on each of its greenlets."""
+        work: Callable[[], bool] = getattr(self.delivery, verb)
         while True:
-            self.schedule.block(lambda: self._woken)
-            self._woken = False
+            self.schedule.block(lambda: verb in self._woken)
+            self._woken.discard(verb)
             try:
-                while self.delivery.step():
+                while work():
                     self.schedule.block()
             except StoreUnavailable:
                 self._sleep(1)
-                self._woken = True
+                self._woken.add(verb)
 
     def _call(self, step: Callable[[], T]) -> T:
         result = self.schedule.call(step)
@@ -152,7 +154,7 @@ class Server:
             self.delivery.join(connection, start)
 
     def _wake(self) -> None:
-        self._woken = True
+        self._woken |= {'step', 'read'}
 
     def _sleep(self, seconds: float) -> None:
         self.schedule.sleep(self.schedule.now + max(1, round(seconds * 1000)))

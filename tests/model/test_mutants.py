@@ -97,7 +97,7 @@ class ReadBeforeClose(Log):
 
     def close(self, minute: int, now: Callable[[], int]) -> bool:
         if self.record is not None and self.end < Place.after(minute):
-            self._page(self.end, Place.after(minute), self._pages)
+            self._read(self.end, Place.after(minute))
         return super().close(minute, now)
 
 
@@ -204,11 +204,11 @@ class EarlyIsLive(Delivery):
 class Forgetful(Delivery):
     """A reader for which the store failed does not wait again."""
 
-    def step(self) -> bool:
+    def read(self) -> bool:
         try:
-            return super().step()
+            return super().read()
         except StoreUnavailable:
-            self._behind.clear()
+            self._unread.clear()
             raise
 
 
@@ -242,17 +242,17 @@ class OldOffset(Log):
     def resume(self, since: Since, channels: frozenset[str] = NO_CHANNELS, known: Channels = None) -> Start:
         start = super().resume(since, channels, known)
         is_old = self.record is not None and since.log != self.record.log
-        return Start(self.end, Replay(self.end, 0, False)) if is_old else start
+        return Start(self.end, Replay(self.end, False)) if is_old else start
 
 
 class LeftAhead(Delivery):
-    """Readers beyond a reopening are left where they are."""
+    """Readers who were early are left where they are by a reopening."""
 
     def _replace(self) -> None:
-        places = {reader: reader.place for reader in self._readers}
+        readers = self._readers
+        self._readers = {reader: None for reader in readers if reader not in self._early}
         super()._replace()
-        for reader, place in places.items():
-            reader.place = place or reader.place
+        self._readers = readers
 
 
 class PutBackTooFar(Delivery):

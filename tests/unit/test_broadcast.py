@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 import gevent.socket
 import pytest
+from gevent.event import Event as Signal
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import Event
@@ -84,14 +85,25 @@ def test_a_connection_writes_to_its_session() -> None:
 
 
 class FakeDelivery:
-    """So many steps to do; a step may be made to fail."""
+    """So much to do, all of it by one of its two verbs; that may be made to fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
         self.left = 0
         self.done = 0
         self.failures: list[Exception] = []
+        self.blocked = Signal()
+        """Where the other verb is, once it is called, as if the store did not answer."""
 
     def step(self) -> bool:
+        return self._do('step')
+
+    def read(self) -> bool:
+        return self._do('read')
+
+    def _do(self, verb: str) -> bool:
+        if verb != self.verb:
+            self.blocked.wait()
         if self.failures:
             raise self.failures.pop(0)
         if not self.left:
@@ -115,9 +127,9 @@ class TestCatchUp:
         monkeypatch.setattr(module.gevent, 'sleep', note)
         return sleeps
 
-    @pytest.fixture
-    def delivery(self) -> FakeDelivery:
-        return FakeDelivery()
+    @pytest.fixture(params=['step', 'read'])
+    def delivery(self, request: pytest.FixtureRequest) -> FakeDelivery:
+        return FakeDelivery(request.param)
 
     @pytest.fixture
     def catch_up(self, delivery: Any, sleeps: list[float]) -> Iterator[CatchUp]:

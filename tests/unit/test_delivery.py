@@ -1,6 +1,8 @@
 """The readers of one server: who gets what, when, and in which order."""
 
+import gevent
 import pytest
+from gevent.event import Event as Signal
 
 from reminder.errors import StoreUnavailable
 from reminder.models.event import MINUTE, Place
@@ -283,11 +285,50 @@ class TestBehind:
         services.fail('read')
         woken = services.woken
         # When it is its turn / Then the failure is told, and it waits again
+        assert services.delivery.step() and services.woken > woken
         with pytest.raises(StoreUnavailable):
-            services.delivery.step()
-        assert services.woken > woken
+            services.delivery.read()
         services.catch_up()
         assert reader.reminders == list(range(12))
+
+    def test_does_not_wait_for_one_whose_page_has_to_be_read(self, services: Services) -> None:
+        # Given one whose page is not in memory, and a store that does not answer
+        offset = at(services.log.end)
+        services.add(*range(4), time=minute(1))
+        services.pass_to(minute(1))
+        services.log._pages = type(services.log._pages)()
+        place = at(services.log.end)
+        services.add(4, time=minute(2))
+        services.pass_to(minute(2))
+        unread = services.join(offset)
+        assert services.delivery.step()
+        answer = Signal()
+        services.meanwhile('read', answer.wait)
+        reading = gevent.spawn(services.delivery.read)
+        gevent.sleep(0)
+        # When one comes whose page is / Then it gets that at once
+        other = services.join(place)
+        while services.delivery.step():
+            pass
+        assert (other.reminders, unread.reminders) == ([4], [])
+        # And the other one gets its own when the store answers
+        answer.set()
+        assert reading.get()
+        services.catch_up()
+        assert unread.reminders == list(range(5))
+
+    def test_gets_a_page_that_was_read_for_another(self, services: Services) -> None:
+        # Given a herd that is behind, of which nobody's page is in memory
+        offset = at(services.log.end)
+        services.add(*range(3), time=minute(1))
+        services.pass_to(minute(1))
+        services.log._pages = type(services.log._pages)()
+        reads = services.store.database.reads
+        herd = [services.join(offset) for _ in range(50)]
+        # When all are served / Then the page was read once
+        services.catch_up()
+        assert [reader.reminders for reader in herd] == [[0, 1, 2]] * 50
+        assert services.store.database.reads == reads + 1
 
     def test_wakes_who_lets_it_read(self, services: Services) -> None:
         # Given a live reader that is not idle / When a minute passes / Then it is to be looked after

@@ -1,7 +1,10 @@
 """The log as one server reads it: minutes, pages, where a connection begins, and clocks that were wrong."""
 
+from typing import Any
+
 import gevent
 import pytest
+from gevent.event import Event as Signal
 
 from reminder.errors import MinuteClosed, StoreUnavailable
 from reminder.models.event import MINUTE, Place
@@ -21,6 +24,16 @@ def opened(**settings: int) -> Services:
     services = Services(**settings)
     services.pass_to(BASE)
     return services
+
+
+def restarted() -> Services:
+    """A server that knows of a past of 8 events only what the store does."""
+    before = opened()
+    before.add(*range(8), time=minute(1))
+    before.pass_to(minute(1))
+    after = Services(before.store.database, now=minute(2))
+    after.pass_to(minute(2))
+    return after
 
 
 class TestDue:
@@ -113,6 +126,21 @@ class TestMinute:
         start, pages = services.log.publish()
         assert [page.reminders(start, services.log.end) for page in pages] == [4, 4]
 
+    def test_does_not_wait_for_those_who_read_the_past(self) -> None:
+        # Given a page of the past for which the store takes its time, and another that is to be read after it
+        services = restarted()
+        services.add(9, time=minute(3))
+        answer = Signal()
+        services.meanwhile('read', answer.wait)
+        replays = [gevent.spawn(services.log.page, Place(BASE, id)) for id in ('', 'f')]
+        gevent.sleep(0)
+        # When the next minute is closed / Then it is ready while they still wait
+        closing = gevent.spawn(services.close, minute(3))
+        gevent.sleep(0)
+        assert [greenlet.ready() for greenlet in (closing, *replays)] == [True, False, False]
+        answer.set()
+        gevent.joinall(replays, raise_error=True)
+
     def test_is_noted_as_delivered(self) -> None:
         # Given a server / When a minute was published and settled / Then the store knows
         services = opened()
@@ -182,3 +210,24 @@ class TestPage:
         first, second = (greenlet.get() for greenlet in wanted)
         assert first is second
         assert database.reads == reads + 1
+
+    def test_of_different_ones_one_is_read_at_a_time(self) -> None:
+        # Given a store that takes its time
+        services, reading, most = restarted(), 0, 0
+        read = services.store.read
+
+        def read_slowly(*args: Any) -> Any:
+            nonlocal reading, most
+            reading += 1
+            most = max(most, reading)
+            gevent.sleep(0)
+            reading -= 1
+            return read(*args)
+
+        services.store.read = read_slowly  # type: ignore[method-assign]
+        # When many places of the past are read, each before the last
+        places = [event(number, minute(1)).place for number in reversed(range(7))]
+        gevent.joinall([gevent.spawn(services.log.page, place) for place in places], raise_error=True)
+        # Then it is never asked for two at once, and has its rest in between
+        assert most == 1
+        assert len(services.rests) >= 1

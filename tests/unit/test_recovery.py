@@ -26,7 +26,7 @@ class FakeLog:
         self.asked: list[Since] = []
         self.channels: list[frozenset[str]] = []
         self.known: list[frozenset[str] | None] = []
-        self.resumed = Start(PLACE, Replay(Place(NOW, ''), 3, complete))
+        self.resumed = Start(PLACE, Replay(Place(NOW, ''), complete))
 
     def begin(self, now: int, channels: frozenset[str]) -> Start:
         assert now == NOW

@@ -207,7 +207,7 @@ class TestWrongClock:
         # Given a client that is being counted for when the log is reopened
         services = self.wrong()
         services.log._pages = type(services.log._pages)()
-        services.meanwhile('read', lambda: services.log.close(minute(1), lambda: services.now))
+        services.meanwhile('before', lambda: services.log.close(minute(1), lambda: services.now))
         # When it resumes / Then it is told to come again
         with pytest.raises(StoreUnavailable):
             services.log.resume(parse_since(encode_offset(FIRST, Place.after(BASE))))
@@ -219,8 +219,7 @@ class TestWrongClock:
         services.now = minute(0)
         services.log._pages = type(services.log._pages)()
         services.meanwhile('read', lambda: services.log.close(minute(0), lambda: services.now))
-        with pytest.raises(StoreUnavailable):
-            services.log.resume(parse_since(encode_offset(FIRST, Place.after(BASE - 1))))
+        services.log.page(Place.after(BASE - 1))
         # When something is added within that hour, and it passes
         reader = services.join()
         services.add(31, time=minute(31))
@@ -332,7 +331,7 @@ class TestReopening:
             return events
 
         services.store.read = read_then_reopen  # type: ignore[method-assign]
-        services.delivery.step()
+        assert services.delivery.step() and services.delivery.read()
         services.store.read = read  # type: ignore[method-assign]
         # When it is its turn again / Then what it gets bears places of the new log only
         services.catch_up()
@@ -358,7 +357,7 @@ class TestReopening:
         services.delivery.ready(reader)
         services.catch_up()
         # Then it is told once, behind what there was, and gets each of the new ones once
-        assert reader.replayed == [(1, False)]
+        assert reader.replayed == [(1 if missed == 2 else 0, False)]
         kinds = [packet.split()[0] for packet in reader.packets if not packet.startswith('cursor')]
         assert kinds[-3:] == ['replayed', 'reminder', 'reminder']
         assert reader.reminders == ([2, 4, 5] if missed == 2 else [4, 5])

@@ -62,6 +62,14 @@ class TestResume:
     def resume(self, services: Services, since: str) -> Start:
         return services.log.resume(parse_since(since))
 
+    @staticmethod
+    def replayed(services: Services, since: str) -> tuple[int, bool]:
+        """What somebody who comes back is told in the end."""
+        reader = services.join(since)
+        services.catch_up()
+        (told,) = reader.replayed
+        return told
+
     def test_needs_an_open_log(self) -> None:
         with pytest.raises(StoreUnavailable):
             self.resume(Services(), self.offset(Place(0, '')))
@@ -79,26 +87,27 @@ class TestResume:
         ],
     )
     def test_by_an_offset_goes_on_behind_it(self, services: Services, place: Place, count: int) -> None:
-        # When a client resumes / Then it is owed just what lies behind its offset
-        assert self.resume(services, self.offset(place)) == Start(place, Replay(services.log.end, count, True))
+        # When a client resumes / Then it gets just what lies behind its offset
+        assert self.resume(services, self.offset(place)) == Start(place, Replay(services.log.end, True))
+        assert self.replayed(services, self.offset(place)) == (count, True)
 
     def test_by_an_id_goes_on_behind_that_event(self, services: Services) -> None:
         place = event(3, minute(2)).place
-        assert self.resume(services, place.id) == Start(place, Replay(services.log.end, 4, True))
+        assert self.resume(services, place.id) == Start(place, Replay(services.log.end, True))
 
     def test_by_a_time_counts_that_instant(self, services: Services) -> None:
         place = Place(minute(2), '')
-        assert self.resume(services, iso(minute(2))) == Start(place, Replay(services.log.end, 6, True))
+        assert self.resume(services, iso(minute(2))) == Start(place, Replay(services.log.end, True))
 
     @pytest.mark.parametrize('since', [f'{99:024x}', iso(minute(99))], ids=['an unknown id', 'a time to come'])
     def test_by_what_nobody_knows_goes_on_at_the_end(self, services: Services, since: str) -> None:
         end = services.log.end
-        assert self.resume(services, since) == Start(end, Replay(end, 0, False))
+        assert self.resume(services, since) == Start(end, Replay(end, False))
 
     def test_by_an_event_that_is_still_to_come_goes_on_at_the_end(self, services: Services) -> None:
         services.add(9, time=minute(9))
         end = services.log.end
-        assert self.resume(services, event(9, 0).id) == Start(end, Replay(end, 0, False))
+        assert self.resume(services, event(9, 0).id) == Start(end, Replay(end, False))
 
     def test_beyond_the_end_waits_where_another_server_has_closed_that_minute(self, services: Services) -> None:
         # Given a server whose clock is ahead, and a client that it has served
@@ -106,20 +115,19 @@ class TestResume:
         ahead.pass_to(minute(5))
         place = Place.after(minute(5))
         # When the client resumes on one that is not that far / Then it misses nothing and gets nothing twice
-        assert self.resume(services, self.offset(place)) == Start(place, Replay(place, 0, True))
+        assert self.resume(services, self.offset(place)) == Start(place, Replay(place, True))
 
     def test_beyond_the_end_of_all_goes_on_at_the_end(self, services: Services) -> None:
         end = services.log.end
-        assert self.resume(services, self.offset(Place(minute(4) + 2, ''))) == Start(end, Replay(end, 0, False))
+        assert self.resume(services, self.offset(Place(minute(4) + 2, ''))) == Start(end, Replay(end, False))
 
     def test_before_what_was_purged_is_not_complete(self, services: Services) -> None:
         # Given a log whose beginning was deleted, which the server has seen at its last minute
         services.store.purge(minute(2))
         services.pass_to(minute(5))
-        end = services.log.end
         # When clients resume / Then those that have lost nothing are told so
-        assert self.resume(services, self.offset(Place.after(minute(2)))).replay == Replay(end, 4, True)
-        assert self.resume(services, self.offset(event(3, minute(2)).place)).replay == Replay(end, 4, False)
+        assert self.replayed(services, self.offset(Place.after(minute(2)))) == (4, True)
+        assert self.replayed(services, self.offset(event(3, minute(2)).place)) == (4, False)
 
     @pytest.mark.parametrize(('missed', 'complete', 'first'), [(3, True, 5), (4, False, 5), (8, False, 5)])
     def test_far_behind_is_cut_to_the_newest(self, missed: int, complete: bool, first: int) -> None:
@@ -128,7 +136,8 @@ class TestResume:
         # When a client resumes that has missed some / Then it gets no more than the limit
         place = event(7 - missed, minute(1 + (7 - missed) // 2)).place if missed < 8 else Place.after(BASE)
         start = self.resume(services, self.offset(place))
-        assert start.replay == Replay(services.log.end, 3, complete)
+        assert start.replay == Replay(services.log.end, complete)
+        assert self.replayed(services, self.offset(place)) == (3, complete)
         assert start.place is not None
         assert numbers(services, start.place, services.log.end)[0] == first
 
@@ -139,26 +148,34 @@ class TestResume:
         services.add(*range(1, 30), time=minute(1))
         services.pass_to(minute(1))
         # When a client resumes / Then all of it is counted
-        start = self.resume(services, offset)
-        assert start.replay == Replay(services.log.end, 29, True)
+        assert self.replayed(services, offset) == (29, True)
+
+    def test_reads_nothing_from_however_many_places_somebody_comes(self, services: Services) -> None:
+        # Given a server that has nothing in memory
+        fresh = Services(services.store.database, now=minute(5))
+        fresh.pass_to(minute(5))
+        reads = fresh.store.database.reads
+        # When clients resume from many places / Then pages are read when it is their turn
+        for number in range(8):
+            self.resume(fresh, self.offset(event(number, minute(1 + number // 2)).place))
+        assert fresh.store.database.reads == reads
 
     def test_leaves_what_falls_due_meanwhile_for_after_the_replay(self, services: Services) -> None:
-        # Given a client whose replay is being counted when the next minute passes
+        # Given a client whose replay is being looked for when the next minute passes
         reader_end = services.log.end
-        services.meanwhile('get', lambda: None)
-        services.add(8, time=minute(5))
-        services.meanwhile('count', lambda: services.pass_to(minute(5)))
-        services.add(9, time=minute(5))
+        services.log._pages = type(services.log._pages)()
+        services.add(8, 9, time=minute(5))
+        services.meanwhile('before', lambda: services.pass_to(minute(5)))
         # When it resumes / Then its replay ends where the end was
         start = self.resume(services, self.offset(Place.after(BASE)))
-        assert start.replay == Replay(reader_end, 8, True)
+        assert start.replay == Replay(reader_end, True)
         assert services.log.end > reader_end
 
     def test_fails_where_the_store_fails(self, services: Services) -> None:
         # Given a store that fails / When a client resumes that memory cannot serve / Then it is told to come again
         fresh = Services(services.store.database, now=minute(5))
         fresh.pass_to(minute(5))
-        fresh.fail('read')
+        fresh.fail('before')
         with pytest.raises(StoreUnavailable):
             self.resume(fresh, self.offset(Place.after(BASE)))
 

@@ -7,7 +7,7 @@ from werkzeug.test import Client, TestResponse
 
 from reminder.config import Config
 from reminder.errors import StoreUnavailable
-from reminder.models.event import MINUTE
+from reminder.models.event import MINUTE, Place
 from reminder.services.log import Start
 from reminder.services.origins import Origins
 from reminder.services.tokens import Tokens
@@ -67,7 +67,8 @@ def test_one_who_knows_a_place_begins_there(door: Door) -> None:
     door.services.add(1, 2, time=BASE + MINUTE)
     door.services.pass_to(BASE + MINUTE)
     door.get(**{'Last-Event-ID': offset})
-    assert [start.replay and start.replay.count for start, *_ in door.streams.opened] == [0, 2]
+    places = [start.place for start, *_ in door.streams.opened]
+    assert places == [Place.after(BASE)] * 2
 
 
 def test_head_opens_nothing(door: Door) -> None:
