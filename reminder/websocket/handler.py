@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -19,16 +20,17 @@ from gevent import monkey
 from geventwebsocket.handler import WebSocketHandler
 
 from reminder.logs import REQUEST, request_id
+from reminder.websocket.deadlines import Deadline
 from reminder.websocket.session import MAX_POST, PIECE
 
 logger = logging.getLogger(__name__)
 
 SILENCE = 10.0
-"""Seconds that a new connection may say nothing, or take for the head of its request."""
+"""Seconds that a new connection may say nothing, and that the head of a request may take."""
 IDLE = 60.0
 """Seconds between two requests of a connection. More than between a polling client's pongs, each of which is a POST."""
 TRANSFER = 30.0
-"""Seconds for the body of a request, or for an answer to be taken."""
+"""Seconds that the body of a request is waited for in all, and for a part of an answer to be taken."""
 MAX_HEADERS = 16_384
 """Bytes of a request's headers."""
 
@@ -70,6 +72,8 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._patience = SILENCE
+        self._head: Deadline | None = None
+        """Until when the head of a request has to be there, once it has begun."""
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -79,6 +83,10 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
             yield
         finally:
             limit.cancel()
+
+    def _end_head(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
 
     def _cut_off(self) -> None:
         sock = getattr(self, 'socket', None)  # pywsgi takes the attribute away at the end
@@ -98,9 +106,11 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         super().handle_one_response()
 
     def read_requestline(self) -> Any:
-        """Waits for the next request."""
+        """Waits for the next request, whose head has its time from its first byte on."""
         with self.within(self._patience):
-            return super().read_requestline()
+            self.rfile.peek(1)
+        self._head = self.server.engine.deadlines.after(SILENCE, self._cut_off)
+        return super().read_requestline()
 
     def get_environ(self) -> Any:
         """The request's environ, whose body takes its time from this handler."""
@@ -164,19 +174,21 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
             pass
         except Exception:
             logger.exception('a connection could not be served', {'event': 'connection_failed'})
+        finally:
+            self._end_head()
 
     def read_request(self, raw_requestline: str) -> Any:
         """Parses the request's head. A ValueError means that it is no HTTP, and is not worth a traceback."""
         rfile, self.rfile = self.rfile, Headers(self.rfile)
         try:
-            with self.within(SILENCE):
-                read = super().read_request(raw_requestline)
+            read = super().read_request(raw_requestline)
             self._check_framing()
             return read
         except (OSError, IndexError, http.client.HTTPException) as error:
             raise ValueError('unreadable request') from error
         finally:
             self.rfile = rfile
+            self._end_head()
 
     def _check_framing(self) -> None:
         """Refuses what a proxy before us may take to end elsewhere than pywsgi does (RFC 9112 sections 5.1, 6.1, 6.3).
@@ -265,11 +277,17 @@ class Body:
     def __init__(self, body: Any, handler: Handler) -> None:
         self._body = body
         self._handler = handler
+        self._left = TRANSFER
+        """Seconds that it may be waited for. Not those that who reads it takes for what was read."""
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; fewer where the body ends, breaks off or does not come in time."""
-        with self._handler.within(TRANSFER):
-            return self._body.read(size)  # type: ignore[no-any-return]
+        begun = time.monotonic()
+        try:
+            with self._handler.within(max(0, self._left)):
+                return self._body.read(size)  # type: ignore[no-any-return]
+        finally:
+            self._left -= time.monotonic() - begun
 
     def _discard(self) -> None:
         """Called by the library after the answer: a client has to get rid of its body before it reads that. What is

@@ -55,6 +55,8 @@ MAX_UNREAD = 33_554_432
 """Bytes that all clients together have not taken, above which none gets more than `FEW` of them ahead."""
 FEW = 4_096
 """Bytes that a client has not taken, above which it is so with it where all together have too many."""
+BEGIN = 10.0
+"""Seconds that a client may take to say CONNECT."""
 BURST = 10.0
 """Seconds' worth of messages that a client may be ahead of the rate limit."""
 RATE_STEP = 0.05
@@ -110,7 +112,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Whether a ping was not answered yet. The next one follows an interval after the pong."""
         self._taken: int | None = None
         """While bytes wait for the client, how many it had taken when that was looked at last."""
-        self._patience = server.deadlines.after(server.ping_interval + server.ping_timeout, self._check_established)
+        self._patience = server.deadlines.after(min(BEGIN, self._lifetime), self._check_established, False)
         self._beat = server.deadlines.after(server.ping_interval, self.ping)
         """The next ping, or the end of the time for its answer."""
         self._look: Deadline | None = None
@@ -314,7 +316,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if transport.polled:
             self._end(self.server.reason.TRANSPORT_ERROR)
             raise Refused('request')
-        payload = transport.poll(self.server.ping_interval + self.server.ping_timeout)
+        payload = transport.poll(self._lifetime)
         self._control_flow()
         if not payload and self.closed and self.server.stopping:
             # python-socketio's client does not come back if a CLOSE packet ends its polling.
@@ -387,10 +389,20 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if transport.idle:
             self.drained()
 
-    def _check_established(self) -> None:
-        """A client that has begun should have said CONNECT."""
-        if not self.established:
+    @property
+    def _lifetime(self) -> float:
+        """Seconds for which a client may give no sign of life."""
+        seconds: float = self.server.ping_interval + self.server.ping_timeout
+        return seconds
+
+    def _check_established(self, last: bool) -> None:
+        """Ends the session if its client has not connected; what it has said in time may be answered later."""
+        if self.established:
+            return
+        if last or not (self._inbox or self._running):
             self._end(self.server.reason.TRANSPORT_ERROR)
+        else:
+            self._patience = self.server.deadlines.after(self._lifetime, self._check_established, True)
 
     # -- the end ------------------------------------------------------------------------------------------------
 

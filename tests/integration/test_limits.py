@@ -16,7 +16,7 @@ from reminder.websocket.encoded import Encoded
 from reminder.websocket.outbox import Outbox
 from reminder.websocket.session import Session
 from tests.engine import Host, hosts, wait_for
-from tests.wire import FIN, TEXT, Polling, WebSocket, engine_url, frame
+from tests.wire import CLOSE, FIN, TEXT, Polling, WebSocket, engine_url, frame
 
 LIMIT = 0.4
 """What is set as the limit that a test looks at (s); the others stay far beyond it."""
@@ -94,6 +94,54 @@ class TestTime:
         slow.send(HEAD)
         assert LIMIT / 2 < slow.drip(b'X: y\r\n') < 3
 
+    def test_a_head_in_all(self, connection: Callable[[str], Raw]) -> None:
+        slow = connection('SILENCE')
+        begun = time.monotonic()
+        slow.send(b'GET /')
+        gevent.sleep(0.9 * LIMIT)
+        slow.send(b' HTTP/1.1\r\nHost: x\r\n')
+        slow.drip(b'X: y\r\n')
+        assert time.monotonic() - begun < 1.7 * LIMIT
+
+    def test_the_head_of_a_later_request(self, connection: Callable[[str], Raw]) -> None:
+        slow = connection('SILENCE')
+        slow.send(HEAD + b'\r\n')
+        assert slow.answer().startswith(b'HTTP/1.1 200')
+        assert slow.drip(b'G') < 3
+
+    @pytest.mark.parametrize('path', ['/elsewhere', '/socket.io/?EIO=4&transport=polling&sid='])
+    def test_a_body_in_all(self, start: Start, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+        monkeypatch.setattr(handler, 'TRANSFER', LIMIT)
+        host = start()
+        path += host.polling().handshake['sid']
+        with closing(Raw(host)) as slow:
+            slow.send(f'POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n'.encode())
+            assert slow.drip(b'6\x1e' * (session.PIECE // 2), every=0.7 * LIMIT) < 3 * LIMIT
+
+    @pytest.mark.parametrize('refused', [False, True])
+    def test_a_client_that_does_not_connect(self, start: Start, monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
+        monkeypatch.setattr(session, 'BEGIN', LIMIT)
+        with WebSocket(start().url) as client:
+            client.read()
+            begun = time.monotonic()
+            if refused:
+                client.send('4no')  # answered, and still not connected
+                assert client.read() == '4no'
+            while client.read_frame()[0] != CLOSE:
+                continue
+            assert LIMIT / 2 < time.monotonic() - begun < 3
+
+    def test_a_client_whose_connect_takes_its_time_is_none_of_these(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session, 'BEGIN', LIMIT / 4)
+        host = start()
+        host.handle = lambda session, message: gevent.sleep(LIMIT)
+        with WebSocket(host.url) as client:
+            client.read()
+            client.send('40')
+            wait_for(lambda: host.session.established)
+
     def test_a_body_that_comes_bit_by_bit(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(handler, 'TRANSFER', LIMIT)
         host = start()
@@ -167,7 +215,7 @@ class TestTime:
         client = host.polling()
         host.session.established = False  # one message at a time
         host.handle = lambda session, message: gevent.sleep(LIMIT)
-        assert client.post('4a', '4b', '4c', '4d').text == 'ok'
+        assert client.post(*['4' + 'x' * 20_000] * 4).text == 'ok'
 
 
 class TestSize:
