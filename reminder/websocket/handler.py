@@ -237,9 +237,11 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         """Polls are not worth a line each."""
 
     def log_error(self, msg: str, *args: Any) -> None:
-        """What a client did wrong, with bytes that it chose, is for debugging alone."""
+        """What a client did wrong is for debugging alone. Called by the library, with its address and the mistake."""
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug('%(error)s', {'event': 'bad_request', 'error': msg % args if args else msg})
+            *address, mistake = args or (msg,)
+            kind = re.split('[:;]', mistake, maxsplit=1)[0]  # behind it is what was sent, which may hold a token
+            logger.debug('%(error)s', {'event': 'bad_request', 'error': msg % (*address, kind) if args else kind})
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """Answers 500 for an error of ours, and logs it; the library would print it past the log."""

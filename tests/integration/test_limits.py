@@ -258,6 +258,28 @@ class TestSize:
                 answers += data
             assert answers.startswith(b'HTTP/1.1 400') and answers.count(b'HTTP/1.1') == 1
 
+    @pytest.mark.parametrize(
+        'head',
+        [
+            b'GET /calendar.ics?token=SECRET HTTP/9.9\r\n\r\n',
+            b'GET /calendar.ics?token=SECRET HTTP/1.1 x\r\n\r\n',
+            b'GET /calendar.ics?token=SECRET HTTP/SECRET.1\r\n\r\n',
+            b'PUT /calendar.ics?token=SECRET\r\n\r\n',
+            b'GET / HTTP/1.1\r\nAuthorization: Bearer SECRET\r\nContent-Length: SECRET\r\n\r\n',
+            b'GET / HTTP/1.1\r\nAuthorization: Bearer SECRET\r\nno header: SECRET\r\n\r\n',
+        ],
+    )
+    def test_what_is_no_request_is_in_the_log_without_what_was_sent(
+        self, start: Start, head: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level('DEBUG')
+        with closing(Raw(start())) as raw:
+            raw.send(head)
+            assert raw.answer().startswith(b'HTTP/1.1 400')
+        (record,) = [record for record in caplog.records if getattr(record, 'args', None) and 'event' in record.args]
+        assert record.levelname == 'DEBUG' and 'from' in record.getMessage()
+        assert 'SECRET' not in record.getMessage()
+
     @pytest.mark.parametrize('path', ['/elsewhere', '/socket.io/?EIO=4&transport=polling'])
     @pytest.mark.parametrize('more', ['', 'Content-Length: 5\r\n'])
     def test_chunks_are_refused_and_nothing_behind_them_is_read(self, start: Start, path: str, more: str) -> None:
