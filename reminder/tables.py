@@ -46,7 +46,7 @@ def print_facts(facts: Mapping[str, str], is_coloured: bool) -> None:
     table.add_column(overflow='fold')
     for title, text in facts.items():
         if text:
-            table.add_row(title, Text(text))
+            table.add_row(Text(title), Text(text))
     _print(table, Console())
 
 

@@ -16,6 +16,7 @@ import select
 import socket
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,8 +28,11 @@ _MASK = bytes(4)
 
 def unserved(*processes: str) -> dict[str, int]:
     """For how many ns each thread of these processes could have run and had no core, so far (`sched-stats.rst`)."""
-    tasks = [task for process in processes for task in Path(f'/proc/{process}/task').iterdir()]
-    return {str(task): int((task / 'schedstat').read_text().split()[1]) for task in tasks}
+    found = {}
+    for task in [task for process in processes for task in Path(f'/proc/{process}/task').iterdir()]:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found[str(task)] = int((task / 'schedstat').read_text().split()[1])
+    return found
 
 
 class Canary:

@@ -67,6 +67,14 @@ def test_an_odd_answer_is_named(answer: Any, serve: Serve, capsys: pytest.Captur
     assert capsys.readouterr().err == f'event-reminder: {url} does not answer as an event-reminder server does\n'
 
 
+@pytest.mark.parametrize('command', ['list', 'history'])
+def test_a_list_that_does_not_go_on_ends(command: str, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    page = {'events': [{'_id': '1'}], 'reminders': [{'_id': '1'}], 'next': 'here'}
+    url = serve(stranger(lambda: {'status': 'success', 'response': page}))
+    assert main([command, '--url', url]) == 0
+    assert capsys.readouterr().out == '{"_id": "1"}\n' * 2
+
+
 def test_no_answer_is_not_waited_for_for_ever(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

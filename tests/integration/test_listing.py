@@ -52,7 +52,7 @@ class TestEvents:
 
     def test_what_stays_is_listed_once_while_others_come_and_go(self, server: Server, other: Server) -> None:
         random.seed(9)
-        stays = {server.schedule(minutes=random.randint(5, 20), eventName='stays')['_id'] for _ in range(30)}
+        stays = {server.schedule(minutes=random.randint(5, 20), eventName='stays')['_id'] for _ in range(25)}
         goes = [server.schedule(minutes=random.randint(5, 20), eventName='goes')['_id'] for _ in range(10)]
         found: list[dict[str, Any]] = []
         data: dict[str, Any] = {'limit': 4}
@@ -83,7 +83,9 @@ class TestTheScript:
     @classmethod
     def listed(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClockedServer]:
         """A server that looks often for who is gone, with as many events as are asked for."""
-        server = ClockedServer(tmp_path_factory.mktemp('listing'), listing.CLOCK, PING_INTERVAL='0.2', PING_TIMEOUT='1')
+        server = ClockedServer(
+            tmp_path_factory.mktemp('listing'), listing.CLOCK, PING_INTERVAL='0.2', PING_TIMEOUT='1.5'
+        )
         server.start().terminate()
         listing.fill(server.folder / 'events.db', server.now(), cls.OPTIONS.events)
         with server.start():
@@ -95,7 +97,7 @@ class TestTheScript:
             yield client
 
     def test_it_stays_connected_however_long_it_takes(self, client: SocketIO) -> None:
-        for _ in range(30):
+        for _ in range(25):
             assert listing.ask(client, 'listEvents', {'limit': 1})
             time.sleep(0.1)
 

@@ -14,7 +14,7 @@ from reminder.cli import main
 from reminder.client import next_minute
 from reminder.client.events import moment
 from reminder.errors import ConfigError
-from reminder.tables import print_rows, without_room
+from reminder.tables import print_facts, print_rows, without_room
 from reminder.terminal import Output, local_zone, printable, relative
 
 
@@ -224,6 +224,13 @@ def test_results_are_json_but_on_terminals(capsys: pytest.CaptureFixture[str], m
         'Stand-up  6925',
         '2026-11-30 07:30 JST  Stand-up  (6925)',
     ]
+
+
+def test_what_strangers_say_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts({'[red]state': '[red]name[/red]'}, is_coloured=False)
+    print_rows([{'name': '[red]name', 'channel': '[/red]', 'id': '1'}], is_coloured=False)
+    out = capsys.readouterr().out
+    assert out.splitlines() == ['[red]state  [red]name[/red]', 'name       channel  id', '[red]name  [/red]   1']
 
 
 def test_names_are_lines_in_a_pipe_too(capsys: pytest.CaptureFixture[str]) -> None:
