@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 Reply = tuple[str, bytes]
 Result = TypeVar('Result')
 
+VERSION = '13'
+"""The version of WebSocket (RFC 6455 section 4.1)."""
 MOVE = 1.0
 """Seconds that a stopping server gives clients to complete an upgrade; it takes them a round trip or two."""
 OK = '200 OK'
@@ -105,6 +107,8 @@ class Engine(engineio.Server):  # type: ignore[misc]
                 self.count_full()
             status, body = refusal or self._serve_polling(environ)
         headers = [('Cache-Control', 'no-store'), *self.origins.headers(environ, 'GET, POST')]
+        if environ.get('HTTP_SEC_WEBSOCKET_VERSION', VERSION) != VERSION:
+            headers.append(('Sec-WebSocket-Version', VERSION))  # what the client should try (RFC 6455 section 4.4)
         if status != NO_CONTENT:
             headers.append(('Content-Type', 'text/plain; charset=UTF-8' if status == OK else 'application/json'))
             headers.append(('Content-Length', str(len(body))))

@@ -16,7 +16,7 @@ class Expiry:
         self._deadlines = deadlines
         self._now = now
         self._end = end
-        self._instants: dict[str, int] = {}
+        self._instants: dict[str, int] = {}  # at most one for each client
         self._looking = False
 
     def add(self, sid: str, instant: int) -> None:

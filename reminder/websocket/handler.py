@@ -36,6 +36,10 @@ MAX_HEADERS = 16_384
 
 DIGITS = re.compile(r'\d+', re.ASCII)
 """What `Content-Length` has to be (RFC 9110 section 8.6)."""
+HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
+"""What `Host` has to be (RFC 9110 section 7.2, RFC 3986 section 3.2.2)."""
+UPGRADE = re.compile(rb'(?:^|,)[ \t]*upgrade[ \t]*(?:,|$)', re.IGNORECASE)
+"""What has to be found in `Connection`, a list, where there is an `Upgrade` (RFC 6455 section 4.2.1)."""
 KEY = re.compile(rb'[A-Za-z0-9+/]{22}==')
 """What `Sec-WebSocket-Key` has to be (RFC 6455 section 4.1)."""
 
@@ -183,6 +187,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         try:
             read = super().read_request(raw_requestline)
             self._check_framing()
+            self._check_host()
             return read
         except (OSError, IndexError, http.client.HTTPException) as error:
             raise ValueError('unreadable request') from error
@@ -203,6 +208,14 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
             raise ValueError('the length of the body is no number')
         if self.headers.defects or any('\n' in value for value in self.headers.values()):
             raise ValueError('a line that is no header, or belongs to the one before')
+
+    def _check_host(self) -> None:
+        """Refuses a request that does not say, in one way, which host it is for (RFC 9112 section 3.2)."""
+        hosts = self.headers.get_all('host', ())
+        if len(hosts) > 1 or (not hosts and self.request_version == 'HTTP/1.1'):
+            raise ValueError('the host has to be given, once')
+        if hosts and not HOST.fullmatch(hosts[0].strip(' \t').encode('latin-1', 'replace')):
+            raise ValueError('the host is none')
 
     def _handle_client_error(self, ex: Exception) -> tuple[str, bytes]:
         """The whole answer to a head that was refused, after which the connection ends. Called by the library."""

@@ -21,8 +21,8 @@ from gevent.socket import socket as GeventSocket
 
 from reminder.websocket.addresses import Shares
 from reminder.websocket.deadlines import Deadline
-from reminder.websocket.engine import Engine
-from reminder.websocket.handler import KEY, SILENCE, Handler, RawSocket
+from reminder.websocket.engine import VERSION, Engine
+from reminder.websocket.handler import HOST, KEY, SILENCE, UPGRADE, Handler, RawSocket
 from reminder.websocket.turns import Turnstile
 
 logger = logging.getLogger(__name__)
@@ -145,9 +145,9 @@ class Server(WSGIServer):  # type: ignore[misc]
         return not (
             environ['PATH_INFO'].startswith(PATH)
             and environ.get('HTTP_UPGRADE', '').lower() == 'websocket'
-            and 'upgrade' in environ.get('HTTP_CONNECTION', '').lower()
+            and UPGRADE.search(environ.get('HTTP_CONNECTION', '').encode('latin-1'))
             and environ['SERVER_PROTOCOL'] == 'HTTP/1.1'
-            and environ.get('HTTP_SEC_WEBSOCKET_VERSION') == '13'
+            and environ.get('HTTP_SEC_WEBSOCKET_VERSION') == VERSION
             and KEY.fullmatch(environ.get('HTTP_SEC_WEBSOCKET_KEY', '').encode('latin-1'))
             and self.engine.refusal(environ) is None
         )
@@ -235,8 +235,9 @@ def _parse(head: bytes) -> tuple[dict[str, Any] | None, bytes, int]:
     key = headers.get(b'sec-websocket-key', b'')
     if (
         headers.get(b'upgrade', b'').lower() != b'websocket'
-        or b'upgrade' not in headers.get(b'connection', b'').lower()
-        or headers.get(b'sec-websocket-version') != b'13'
+        or not UPGRADE.search(headers.get(b'connection', b''))
+        or headers.get(b'sec-websocket-version') != VERSION.encode()
+        or not HOST.fullmatch(headers.get(b'host', b' '))
         or not KEY.fullmatch(key)
     ):
         return None, b'', 0

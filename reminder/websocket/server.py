@@ -147,9 +147,10 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         self._now = now
         self._tokens = Tokens(config)
         self._identities: dict[str, Identity] = {}
+        """Of each client in the default namespace: at most one for each session."""
         self._expiry = Expiry(self.eio.deadlines, now, self._expire)
         self._connections: dict[str, Connection] = {}
-        """Those who get reminders."""
+        """Those who get reminders: at most one for each session."""
         self._attachments: dict[str, int] = {}
         """How many attachments a session has announced and not sent yet, where any."""
         self.eio.on('message', self._receive)
@@ -186,6 +187,7 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
             self._handle_event(eio_sid, packet.namespace, packet.id, packet.data)
         elif packet.packet_type == sio_packet.DISCONNECT:
             self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
+            self._await_return(eio_sid)
 
     def _await_attachments(self, eio_sid: str, count: int) -> None:
         if count:
@@ -240,6 +242,13 @@ class SocketIOServer(socketio.Server):  # type: ignore[misc]
         )
         if session.closed:  # while it was being decided, when the library does not see it yet
             self._handle_disconnect(session.sid, packet.namespace)
+
+    def _await_return(self, eio_sid: str) -> None:
+        """Has a session end that is in no namespace any more, unless its client connects again soon."""
+        session = self.eio.sockets.get(eio_sid)
+        namespaces = self.manager.get_namespaces()
+        if session is not None and all(self.manager.sid_from_eio_sid(eio_sid, name) is None for name in namespaces):
+            session.await_connect()
 
     def _expire(self, sid: str) -> None:
         """Ends a connection whose token has expired as a broken network would: its client comes back, with a new token

@@ -5,6 +5,7 @@ a client; packets are dropped silently; a queue that looks empty may still have 
 server class needs keeps its form: `sid`, `send`, `close`, `session`, and the flags.
 """
 
+import base64
 import logging
 import sys
 import time
@@ -112,7 +113,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Whether a ping was not answered yet. The next one follows an interval after the pong."""
         self._taken: int | None = None
         """While bytes wait for the client, how many it had taken when that was looked at last."""
-        self._patience = server.deadlines.after(min(BEGIN, self._lifetime), self._check_established, False)
+        self._patience = self._allow_begin()
         self._beat = server.deadlines.after(server.ping_interval, self.ping)
         """The next ping, or the end of the time for its answer."""
         self._look: Deadline | None = None
@@ -228,10 +229,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         kind = packet[:1]
         if self._left:
             return
-        if kind == '4' or kind == 'b':
-            self._inbox.append(packet[1:] if kind == '4' else None)
-            self._inbox_size += len(packet)
-            self._control_flow()
+        if kind == '4':
+            self._queue(packet[1:])
+        elif kind == 'b':
+            _check_attachment(packet[1:])
+            self._queue(None)
         elif packet == '3':
             if self._awaiting:
                 self._awaiting = False
@@ -241,6 +243,11 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             self._leave(self.server.reason.CLIENT_DISCONNECT)
         elif packet != '6':
             raise Malformed('unknown packet')
+
+    def _queue(self, message: str | None) -> None:
+        self._inbox.append(message)
+        self._inbox_size += 1 + len(message or '')
+        self._control_flow()
 
     def _work(self) -> None:
         """Handles a message, unless none waits or answers are not taken; others get their turn then."""
@@ -395,6 +402,15 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         seconds: float = self.server.ping_interval + self.server.ping_timeout
         return seconds
 
+    def await_connect(self) -> None:
+        """Gives a client that is in no namespace any more as much time as one that has yet to connect."""
+        self.established = False
+        self._patience.cancel()
+        self._patience = self._allow_begin()
+
+    def _allow_begin(self) -> Deadline:
+        return self.server.deadlines.after(min(BEGIN, self._lifetime), self._check_established, False)
+
     def _check_established(self, last: bool) -> None:
         """Ends the session if its client has not connected; what it has said in time may be answered later."""
         if self.established:
@@ -429,6 +445,14 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             probe.end()
         self.transport.close(code)
         self.server.forget(self, reason)
+
+
+def _check_attachment(text: str) -> None:
+    """Raises Malformed for an attachment in text that is no base64."""
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Malformed('an attachment is no base64') from error
 
 
 def _packets(read: Callable[[int], bytes], length: int) -> Iterator[bytes]:

@@ -106,7 +106,7 @@ class Polling:
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.waiting = 0
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[bytes] = deque()  # MAX_OUTBOX, one chunk, and the answers of commands that run
         self._closed = False
         self._poll: Event | None = None
 

@@ -799,6 +799,12 @@ class TestHandshake:
             {'Upgrade': 'h2c'},
             {'Connection': None},
             {'Connection': 'keep-alive'},
+            {'Connection': 'keep-alive, notupgrade'},
+            {'Connection': 'upgrade-not'},
+            {'Host': None},
+            {'Host': 'a b'},
+            {'Host': 'a/b'},
+            {'Host': 'a, b@c'},
             {'Sec_WebSocket_Version': None},
             {'Sec_WebSocket_Version': '12'},
             {'Sec_WebSocket_Version': 'x'},
@@ -818,6 +824,19 @@ class TestHandshake:
         assert status in (b'400', b'426')
         assert host.engine.sockets == {}
         assert not any(record.levelno >= logging.ERROR for record in caplog.records)
+
+    @pytest.mark.parametrize('number', ['8', '12', '14', 'x', ''])
+    def test_one_of_another_version_is_told_which_to_try(self, host: Host, number: str) -> None:
+        answer = self.ask(host, Sec_WebSocket_Version=number).split(b'\r\n')
+        assert answer[0].startswith(b'HTTP/1.1 400 ')
+        assert b'Sec-WebSocket-Version: 13' in answer
+
+    def test_others_are_not_told(self, host: Host) -> None:
+        assert b'Sec-WebSocket-Version' not in self.ask(host, Sec_WebSocket_Key='A')
+
+    @pytest.mark.parametrize('connection', ['Upgrade,keep-alive', 'a , UPGRADE\t', 'x,upgrade,y'])
+    def test_upgrade_may_be_one_of_several_words(self, host: Host, connection: str) -> None:
+        assert self.ask(host, Connection=connection).startswith(b'HTTP/1.1 101 ')
 
     def test_a_frame_that_comes_with_the_handshake_is_read(self, host: Host) -> None:
         assert self.ask(host, extra=message('40') + message('4early')).endswith(b'4early')

@@ -430,16 +430,32 @@ class TestSessionEnds:
                 socket.send_frame(FIN | BINARY, content)
             assert socket.read_message().startswith('43789[')
 
-    def test_a_client_that_leaves_the_namespace_keeps_its_connection_and_its_heartbeat(self, hasty: Server) -> None:
+    @pytest.mark.parametrize('text', ['b!!!not base64!!!', 'bAAA', 'b=', 'b\u00e4'])
+    def test_an_attachment_in_text_that_is_no_base64_ends_it(self, server: Server, text: str) -> None:
+        with SocketIO(server.url) as socket:
+            socket.send('451-1["command",{"_placeholder":true,"num":0}]')
+            socket.send(text)
+            assert is_closed_at_once(socket)
+
+    def test_a_client_that_leaves_the_namespace_keeps_its_connection_and_may_come_again(self, hasty: Server) -> None:
         with SocketIO(hasty.url) as socket:
-            socket.send('41')
+            for _ in range(2):
+                socket.send('41')
+                while socket.read() != '2':
+                    continue
+                socket.send('3')
+                socket.send('40')
+                while not socket.read().startswith('40{'):
+                    continue
             for _ in range(3):
                 while socket.read() != '2':
                     continue
                 socket.send('3')
-            socket.send('40')
-            while not socket.read().startswith('40{'):
-                continue
+
+    def test_a_client_that_leaves_the_namespace_for_good_is_closed(self, hasty: Server) -> None:
+        with SocketIO(hasty.url) as socket:
+            socket.send('41')
+            assert lasts_at_most(socket, 5)
 
     def test_a_message_before_connect_ends_it(self, server: Server) -> None:
         with WebSocket(server.url) as socket:
@@ -455,14 +471,19 @@ class TestSessionEnds:
     def test_a_client_that_never_connects_is_closed(self, hasty: Server) -> None:
         with WebSocket(hasty.url) as socket:
             socket.read()
-            begin = time.monotonic()
-            while time.monotonic() - begin < 5:
-                opcode, payload = socket.read_frame()
-                if opcode == CLOSE:
-                    return
-                assert payload == b'2'
-                socket.send('3')
-        pytest.fail('it is still connected')
+            assert lasts_at_most(socket, 5)
+
+
+def lasts_at_most(socket: WebSocket, seconds: float) -> bool:
+    """Whether the server closes a connection in time whose client answers each ping."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds:
+        opcode, payload = socket.read_frame()
+        if opcode == CLOSE:
+            return True
+        if payload == b'2':
+            socket.send('3')
+    return False
 
 
 class TestFrames:

@@ -231,6 +231,28 @@ class TestSize:
         )
         assert answer.status_code == 200
 
+    @pytest.mark.parametrize('path', ['/', '/healthz', '/socket.io/?EIO=4&transport=polling', '/nothing'])
+    @pytest.mark.parametrize(
+        ('head', 'taken'),
+        [
+            ('HTTP/1.1\r\n', False),
+            ('HTTP/1.1\r\nHost: a b\r\n', False),
+            ('HTTP/1.1\r\nHost: a@b\r\n', False),
+            ('HTTP/1.1\r\nHost: a:b\r\n', False),
+            ('HTTP/1.1\r\nHost: a\r\nHost: a\r\n', False),
+            ('HTTP/1.0\r\nHost: a/b\r\n', False),
+            ('HTTP/1.0\r\n', True),
+            ('HTTP/1.1\r\nHost:\r\n', True),
+            ('HTTP/1.1\r\nHost: my_app.example:3000\r\n', True),
+            ('HTTP/1.1\r\nHost: [::1]:3000\r\n', True),
+        ],
+    )
+    def test_which_host_a_request_is_for_has_to_be_clear(self, start: Start, path: str, head: str, taken: bool) -> None:
+        with closing(Raw(start())) as raw:
+            raw.send(f'GET {path} {head}\r\n'.encode())
+            status = raw.answer().partition(b'\r\n')[0].split(b' ', 2)[1]
+        assert (status != b'400') == taken
+
     def test_a_body_that_is_far_too_large_ends_the_connection(self, start: Start) -> None:
         host = start()
         sid = host.polling().handshake['sid']
