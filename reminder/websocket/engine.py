@@ -18,6 +18,7 @@ import gevent
 from engineio import packet as eio_packet
 
 from reminder.logs import CONNECTION
+from reminder.services.gate import CLIENT
 from reminder.services.origins import Origins
 from reminder.websocket.addresses import Shares, client_address, site
 from reminder.websocket.counts import Counts
@@ -206,6 +207,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
     def handle_message(self, session: Session, message: str | None) -> None:
         """Hands a message (None: a binary one) to Socket.IO; one that it does not understand ends the session."""
         token = CONNECTION.set(session.sid)
+        CLIENT.set(site(session.address) or session.sid)
         try:
             self.handlers['message'](session.sid, message)
         except (ValueError, RecursionError) as error:
