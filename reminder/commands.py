@@ -182,34 +182,28 @@ class Commands:
 
     def _schedule_event(self, data: Fields, identity: Identity) -> Envelope:
         with self._rules.pass_through() if 'repeat' in data.all else nullcontext():
-            wanted = events.wanted(data.value)
+            wanted, now = events.wanted(data.value), self._now()
+            series = None if wanted.rule is None else events.begin_series(wanted, now, identity.subject)
+            has_future = series is None or _has_future(series)
         self._check_channel(wanted.channel, identity)
-        now, owner = self._now(), identity.subject
         if wanted.key is not None:
-            event_id, series_id = events.keyed_ids(wanted.key, owner)
+            event_id, series_id = events.keyed_ids(wanted.key, identity.subject)
             kept = self._store.get(event_id) or self._store.get_series(series_id)
             if kept is not None:
                 return self._scheduled(kept, wanted, identity)
-        if wanted.rule is not None:
-            return self._schedule_series(wanted, now, identity)
-        event, _ = events.schedule(wanted, now, owner)
+        if series is not None:
+            if not has_future:
+                raise _no_future(series)
+            return self._scheduled(self._add_series(series), wanted, identity)
+        event, _ = events.schedule(wanted, now, identity.subject)
         try:
             return self._scheduled(self._store.add(event), wanted, identity)
         except MinuteClosed:
             raise events.too_late(event) from None
 
-    def _schedule_series(self, wanted: events.Wanted, now: int, identity: Identity) -> Envelope:
-        series = events.begin_series(wanted, now, identity.subject)
-        with self._rules.pass_through():
-            self._check_future(series)
+    def _add_series(self, series: Series) -> Series:
         kept = self._store.add_series(series)
-        if kept == series:
-            kept = self._occurrences.extend(series, series.made)
-        return self._scheduled(kept, wanted, identity)
-
-    def _check_future(self, series: Series) -> None:
-        if not upcoming(series, series.made, 1):
-            raise InvalidInput(f"repeat='{shown(series.repeat)}' names no time in the future")
+        return self._occurrences.extend(series, series.made) if kept == series else kept
 
     def _scheduled(self, kept: Event | Series, wanted: events.Wanted, identity: Identity) -> Envelope:
         """The answer to who scheduled that, maybe not for the first time."""
@@ -245,7 +239,7 @@ class Commands:
                 self._make_next(found)
             return _success({**event_view(found), 'state': 'cancelled'})
 
-        return self._one_by_one(data.id(), cancel)
+        return self._one_by_one(data.id(), identity, cancel)
 
     def _update_event(self, data: Fields, identity: Identity) -> Envelope:
         def update() -> Envelope:
@@ -263,7 +257,7 @@ class Commands:
                 self._make_next(event)
             return _success({**event_view(event), 'state': state(event, self._store.record())}, warning)
 
-        return self._one_by_one(data.id(), update)
+        return self._one_by_one(data.id(), identity, update)
 
     def _update_series(self, found: Series, data: Fields, identity: Identity) -> Envelope:
         if found.ended:
@@ -271,7 +265,8 @@ class Commands:
         with self._rules.pass_through():
             changed = events.change_series(found, data.all, self._now())
             self._check_channel(changed.channel, identity)
-            self._check_future(changed)
+            if not _has_future(changed):
+                raise _no_future(changed)
         if changed != found:
             self._store.replace_series(found, changed)
             changed = self._occurrences.extend(changed, changed.made)
@@ -284,11 +279,12 @@ class Commands:
         if series is not None and not series.ended and changed.id == occurrence_id(series, series.made):
             self._occurrences.extend(series, series.made)
 
-    def _one_by_one(self, id: str, change: Callable[[], Envelope]) -> Envelope:
+    def _one_by_one(self, id: str, identity: Identity, change: Callable[[], Envelope]) -> Envelope:
         """What `change` returns, which looks at what is there anew when another server changed it meanwhile.
 
         Raises Changed where that happens again and again.
         """
+        self._find(id, identity)  # as who asks for what is not there need not keep others waiting
         with self._changes[hash(id) % STRIPES].pass_through():
             for _ in range(ATTEMPTS - 1):
                 with suppress(Changed):
@@ -421,6 +417,14 @@ class Commands:
             else:
                 status['event'] = self._view_of_series(found)
         return _success(status)
+
+
+def _has_future(series: Series) -> bool:
+    return bool(upcoming(series, series.made, 1))
+
+
+def _no_future(series: Series) -> InvalidInput:
+    return InvalidInput(f"repeat='{shown(series.repeat)}' names no time in the future")
 
 
 def _owns(identity: Identity, found: Event | Series) -> bool:

@@ -90,8 +90,8 @@ class Occurrences:
             since = self._leave_out(plans)
         if since:
             logger.warning(
-                'what series had due until %(time)s is left out, as it is more than the newest %(count)d',
-                {'event': 'occurrences_left_out', 'time': iso(since), 'count': self._limit},
+                'what series had due until %(until)s is left out, as it is more than the newest %(count)d',
+                {'event': 'occurrences_left_out', 'until': iso(since), 'count': self._limit},
             )
         return plans
 
