@@ -1,5 +1,7 @@
 """Many connections: that come and go, stay and say nothing, come back for the whole past."""
 
+from random import randrange
+
 from tests.hostile.raw import SPAN, Gone, Target, handshake, pour, request, text
 
 SHARE = 500
@@ -52,12 +54,12 @@ def a_herd_that_wants_it_all(target: Target) -> None:
 
 
 def a_herd_of_which_each_left_off_elsewhere(target: Target) -> None:
-    """200 clients that want what lies behind a reminder of the past, each behind an earlier one than the client before,
-    so that what was read for that is of no use: half of them read, the others do not."""
-    links = [target.link() for _ in range(200)]
+    """500 clients that want what lies behind a reminder of the past, each behind an earlier one than the client before,
+    so that what was read for that is of no use: some of them read, the others do not."""
+    links = [target.link() for _ in range(500)]
     for number, link in enumerate(links, 1):
-        since = text(f'40{{"since":"{10_000 - 50 * number:024x}"}}')
-        link.send(handshake(f'X-Forwarded-For: 192.0.2.{number}') + since)
+        since = text(f'40{{"since":"{10_000 - 20 * number + randrange(20):024x}"}}')
+        link.send(handshake(f'X-Forwarded-For: 192.0.2.{number % 250}') + since)
     for link in links:
         assert link.read_head().startswith(b'HTTP/1.1 101 ')
     pour(links[:100], text('6'), 3 * SPAN, read=True)
