@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reminder import __version__
+from reminder.services.channels import RULE, is_channel
 from reminder.services.identity import LISTEN, SCHEDULE, SCOPES
 
 DEFAULT_SCOPES = (LISTEN, SCHEDULE)
@@ -223,6 +224,13 @@ def parser() -> argparse.ArgumentParser:
         f'(default: {",".join(DEFAULT_SCOPES)})',
     )
     token.add_argument(
+        '--channel',
+        type=_channel,
+        action='append',
+        metavar='NAME',
+        help='a channel that it lets see, and no others but what is for everybody (may be repeated; default: all)',
+    )
+    token.add_argument(
         '--expires',
         type=_seconds,
         default='1h',
@@ -284,6 +292,12 @@ def _scopes(text: str) -> frozenset[str]:
     if not scopes <= SCOPES:
         raise argparse.ArgumentTypeError(f'{text!r} has to be of {", ".join(sorted(SCOPES))}')
     return scopes
+
+
+def _channel(text: str) -> str:
+    if not is_channel(text):
+        raise argparse.ArgumentTypeError(RULE)
+    return text
 
 
 def _seconds(text: str) -> int:

@@ -122,7 +122,7 @@ def _token(options: argparse.Namespace) -> None:
     from reminder import issuer
 
     scopes = frozenset(options.scope or arguments.DEFAULT_SCOPES)
-    issuer.token(scopes, options.expires, options.subject, options.private_key)
+    issuer.token(scopes, options.channel, options.expires, options.subject, options.private_key)
 
 
 def _server(options: argparse.Namespace) -> 'Server':

@@ -363,7 +363,15 @@ class TestTokens:
     def test_by_default_it_lets_listen_and_schedule_for_an_hour(self, run: Run) -> None:
         claims = jwt.decode(self.make(run), SECRET, ['HS256'], audience=AUDIENCE, issuer=ISSUER)
         assert (claims['scope'], claims['exp'] - claims['iat']) == ('listen schedule', 3_600)
-        assert 'sub' not in claims
+        assert claims.keys().isdisjoint({'sub', 'channels'})
+
+    def test_it_may_name_the_channels_that_its_owner_sees(self, run: Run) -> None:
+        made = self.make(run, '--channel', 'team/web', '--channel', 'ops')
+        claims = jwt.decode(made, SECRET, ['HS256'], audience=AUDIENCE, issuer=ISSUER)
+        assert claims['channels'] == ['ops', 'team/web']
+        refused = run('schedule', 'x', '--at', '2037-01-01 00:00', '--channel', 'secret', '--token', made)
+        assert "channel='secret' is not allowed by your token" in refused.stderr
+        assert 'a name is 1 to 128' in run('token', '--channel', 'team web').stderr
 
     def test_the_settings_are_those_of_the_servers_own_file(self, tmp_path: Path) -> None:
         key = tmp_path / 'key.pem'
