@@ -24,7 +24,19 @@ from reminder.services.tokens import LEEWAY, MAX_TOKEN
 from reminder.specification import schemas
 from reminder.specification.schemas import Schema
 from reminder.websocket.addresses import SHARE
-from reminder.websocket.session import BURST, MAX_INBOX, MAX_INBOX_SIZE, MAX_MESSAGE, MAX_POST, MAX_POST_PACKETS, WINDOW
+from reminder.websocket.session import (
+    BEGIN,
+    BURST,
+    FEW,
+    MAX_INBOX,
+    MAX_INBOX_SIZE,
+    MAX_MESSAGE,
+    MAX_OUTBOX,
+    MAX_POST,
+    MAX_POST_PACKETS,
+    MAX_UNREAD,
+    WINDOW,
+)
 
 DEFAULTS = Config.from_env({})
 
@@ -210,6 +222,12 @@ LIMITS = (
         f'{_number(MAX_INBOX)}, {_number(MAX_INBOX_SIZE, "characters")}',
         'nothing more is read until they are fewer',
     ),
+    Limit(
+        'answers that a client has not taken',
+        f'{_number(MAX_OUTBOX, "bytes")}; {_number(FEW, "bytes")}, where all have {_number(MAX_UNREAD, "bytes")}',
+        'nothing more of it is handled until it takes them',
+    ),
+    Limit('a client that does not connect', _number(BEGIN, 's'), 'the connection is closed'),
     Limit(
         'clients at a time',
         f'``MAX_CONNECTIONS``: {_number(DEFAULTS.max_connections)}, one in {SHARE} of them from one address',
