@@ -114,6 +114,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._taken: int | None = None
         """While bytes wait for the client, how many it had taken when that was looked at last."""
         self._patience = self._allow_begin()
+        """The end of the time for its client to connect."""
         self._beat = server.deadlines.after(server.ping_interval, self.ping)
         """The next ping, or the end of the time for its answer."""
         self._look: Deadline | None = None
@@ -395,6 +396,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._control_flow()
         if transport.idle:
             self.drained()
+
+    # -- the beginning ------------------------------------------------------------------------------------------
 
     @property
     def _lifetime(self) -> float:
