@@ -155,7 +155,7 @@ class Services:
         if self.pauses:
             self.pauses.pop(0)()
 
-    def _wake(self) -> None:
+    def _wake(self, verb: str) -> None:
         self.woken += 1
 
 

@@ -65,8 +65,9 @@ class Batch:
 class Delivery:
     """The readers of one server. See the module's text."""
 
-    def __init__(self, log: Log, wire: Wire, *, pause: Callable[[], None], wake: Callable[[], None]) -> None:
-        """`pause` gives others a turn; `wake` is called, from anywhere, when `step` or `read` has something to do."""
+    def __init__(self, log: Log, wire: Wire, *, pause: Callable[[], None], wake: Callable[[str], None]) -> None:
+        """`pause` gives others a turn; `wake` is called, from anywhere, with 'step' or 'read' when that has something
+        to do."""
         self._log = log
         self._wire = wire
         self._pause = pause
@@ -147,7 +148,7 @@ class Delivery:
         page = self._log.find(reader.place)
         if page is None:
             self._unread[reader] = None
-            self._wake()
+            self._wake('read')
         else:
             self._write_page(reader, reader.place, page.part(reader.channels))
             self._queue(reader)
@@ -278,7 +279,7 @@ class Delivery:
             self._live[reader] = None
         else:
             self._behind[reader] = None
-            self._wake()
+            self._wake('step')
 
 
 def _share(readers: list[Reader], page: Page) -> Iterator[tuple[Page, list[Reader]]]:

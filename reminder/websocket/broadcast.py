@@ -71,17 +71,16 @@ class CatchUp:
     not, which takes as long as the store does."""
 
     def __init__(self) -> None:
-        self._signals = Signal(), Signal()
+        self._signals = {'step': Signal(), 'read': Signal()}
 
-    def wake(self) -> None:
-        """To be called when there is something to do."""
-        for signal in self._signals:
-            signal.set()
+    def wake(self, verb: str) -> None:
+        """To be called when there is something to do by that verb of the delivery."""
+        self._signals[verb].set()
 
     def start(self, delivery: Delivery) -> None:
         """Begins to work."""
-        work = zip((delivery.step, delivery.read), self._signals, strict=True)
-        self._greenlets = [gevent.spawn(self._run, do, signal) for do, signal in work]
+        work = {'step': delivery.step, 'read': delivery.read}
+        self._greenlets = [gevent.spawn(self._run, do, self._signals[verb]) for verb, do in work.items()]
 
     def stop(self) -> None:
         """Ends; what was handed over is handed over."""

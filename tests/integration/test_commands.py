@@ -42,7 +42,7 @@ class Server:
         self.wire = wire = PlainWire()
         self.occurrences = occurrences = Occurrences(store, 20, lambda: None)
         self.log = Log(store, wire, replay_limit=100, recovery_window=0, prepare=occurrences.make)
-        self.delivery = Delivery(self.log, wire, pause=lambda: None, wake=lambda: None)
+        self.delivery = Delivery(self.log, wire, pause=lambda: None, wake=lambda verb: None)
         self.commands = Commands(
             store, self.log, self.delivery, occurrences, Punctuality(), lambda: self.now, gevent.sleep
         )

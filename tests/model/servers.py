@@ -153,8 +153,8 @@ class Server:
             connection.accept(pid)
             self.delivery.join(connection, start)
 
-    def _wake(self) -> None:
-        self._woken |= {'step', 'read'}
+    def _wake(self, verb: str) -> None:
+        self._woken.add(verb)
 
     def _sleep(self, seconds: float) -> None:
         self.schedule.sleep(self.schedule.now + max(1, round(seconds * 1000)))

@@ -152,11 +152,11 @@ class TestCatchUp:
         delivery.left = 10
         settle()
         assert delivery.done == 0
-        catch_up.wake()
+        catch_up.wake(delivery.verb)
         settle()
         assert (delivery.done, delivery.left) == (10, 0)
         delivery.left = 3
-        catch_up.wake()
+        catch_up.wake(delivery.verb)
         settle()
         assert delivery.done == 13
 
@@ -164,14 +164,14 @@ class TestCatchUp:
         self, catch_up: CatchUp, delivery: FakeDelivery, sleeps: list[float], settle: Callable[[], None]
     ) -> None:
         delivery.left = 5
-        catch_up.wake()
+        catch_up.wake(delivery.verb)
         settle()
         assert len([seconds for seconds in sleeps if seconds < 0.001]) == 5
 
     def test_it_may_be_woken_before_it_starts(self, delivery: Any, settle: Callable[[], None]) -> None:
         catch_up = CatchUp()
         delivery.left = 2
-        catch_up.wake()
+        catch_up.wake(delivery.verb)
         catch_up.start(delivery)
         settle()
         assert delivery.done == 2
@@ -187,7 +187,7 @@ class TestCatchUp:
     ) -> None:
         delivery.left = 2
         delivery.failures = [StoreUnavailable('made up'), StoreUnavailable('made up')]
-        catch_up.wake()
+        catch_up.wake(delivery.verb)
         settle()
         assert delivery.done == 2
         assert [seconds for seconds in sleeps if seconds > 0.001] == [module.RETRY] * 2
@@ -202,7 +202,7 @@ class TestCatchUp:
     ) -> None:
         delivery.left = 2
         delivery.failures = [RuntimeError('made up')]
-        catch_up.wake()
+        catch_up.wake(delivery.verb)
         settle()
         assert delivery.done == 2
         (record,) = caplog.records
@@ -216,7 +216,7 @@ class TestCatchUp:
         settle()
         catch_up.stop()
         delivery.left = 1
-        catch_up.wake()
+        catch_up.wake(delivery.verb)
         settle()
         assert delivery.done == 0
 
