@@ -16,7 +16,7 @@ from reminder.services.events import CHANGE_LEAD, LEAD
 from reminder.services.expansion import REACH
 from reminder.services.fields import KEY_LENGTH, LIMIT, MAX_LIMIT, NAME_LENGTH, PAYLOAD_BYTES, PAYLOAD_DEPTH
 from reminder.services.identity import LISTEN, MANAGE, SCHEDULE, SCOPES
-from reminder.services.log import CURSOR_EVERY, SEARCH
+from reminder.services.log import CURSOR_EVERY, SEARCH, WAITING
 from reminder.services.rrule import COUNT, INTERVAL
 from reminder.services.rrule import LENGTH as RULE_LENGTH
 from reminder.services.search import ANSWER_BYTES, SEARCHED
@@ -200,6 +200,7 @@ LIMITS = (
         '``complete`` is false',
     ),
     Limit('entries of the log that a replay looks through', f'{_number(SEARCH)}, the newest', '``complete`` is false'),
+    Limit('clients that wait for where a replay for some channels begins', _number(WAITING), 'closed; they come again'),
     Limit('one message', _number(MAX_MESSAGE, 'bytes'), 'the connection is closed; HTTP 413'),
     Limit(
         'one POST of long-polling',
