@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reminder.models.event import Event, Record, Series, extras, iso
-from reminder.services.series import upcoming
+from reminder.services.series import occurrence_id, upcoming
 
 SHOWN = 5
 """Occurrences of a series that are told ahead."""
@@ -33,8 +33,10 @@ def series_view(series: Series, entries: Sequence[Event], after: int) -> View:
     `entries` are the first of those that have entries in the log, which may have been moved. What comes after what has
     been made is as the rule says.
     """
-    beyond = upcoming(series, max(series.made, after), SHOWN - len(entries))
-    occurrences = [iso(time) for time in sorted([entry.time for entry in entries] + [one.time for one in beyond])]
+    there = {entry.id for entry in entries}  # more than has been made by `series`, where that was read before
+    beyond = upcoming(series, max(series.made, after), SHOWN)
+    times = [one.time for one in beyond if occurrence_id(series, one.time) not in there]
+    occurrences = [iso(time) for time in sorted([*times, *(entry.time for entry in entries)])[:SHOWN]]
     view: View = {
         'name': series.name,
         'time': occurrences[0] if occurrences else None,

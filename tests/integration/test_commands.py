@@ -487,6 +487,14 @@ class TestSeries:
             one.pass_to(NOW + 3 * MINUTE)
             assert one.delivered(NOW) == ['tea']
 
+    def test_who_asks_while_it_is_being_made_sees_none_twice(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        series = server.schedule(repeat='FREQ=MINUTELY')
+        before = replace(server.store.get_series(series['_id']), made=NOW)  # type: ignore[type-var]
+        monkeypatch.setattr(server.store, 'get_series', lambda id: before)
+        assert server.ask('getEvent', _id=series['_id']) == series
+
     def test_a_change_leaves_a_minute_alone_that_is_near(self, server: Server, other: Server) -> None:
         series = server.schedule(minutes=1, repeat='FREQ=MINUTELY')
         other.now = NOW + MINUTE - LEAD - CHANGE_LEAD
