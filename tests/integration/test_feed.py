@@ -343,7 +343,7 @@ def test_ten_thousand_entries_keep_nobody_waiting(tmp_path: Path) -> None:
         report = json.loads(canary.communicate('')[0])
 
         # Then all get it, and the canary its answers
-        assert report['answered'] == report['asked'] > 100
+        assert report['answered'] == report['asked'] > 20
         assert report['worst'] < 1000 * ANSWERED, report
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.headers['ETag'] for answer in answers[:3]}) == 1
