@@ -222,7 +222,7 @@ class Commands:
     def _get_event(self, data: Fields, identity: Identity) -> Envelope:
         found = self._find(data.id(), identity)
         if isinstance(found, Series):
-            return _success(self._view_of_series(found))
+            return _success(self._view_of_series(found, self._closed()))
         return _success({**event_view(found), 'state': state(found, self._store.record())})
 
     def _cancel_event(self, data: Fields, identity: Identity) -> Envelope:
@@ -323,15 +323,18 @@ class Commands:
 
     def _changed_series(self, series: Series, wanted: events.Wanted | None = None) -> Envelope:
         """The answer to who has changed a series, or scheduled what is `wanted`, which is a success."""
-        view = self._view_of_series(series, patient=True)
+        view = self._view_of_series(series, self._closed(), patient=True)
         if wanted is not None:
             return _success(view, wanted.warning if view['time'] == iso(wanted.meaning.instant) else None)
         left = self._occurrences.left(series)
         warning = f'what is due up to {iso(left[-1].time)} was too near for that, and comes as it was' if left else None
         return _success(view, warning)
 
-    def _view_of_series(self, series: Series, patient: bool = False) -> View:
-        after = max(events.closing(self._now()), self._store.record().closed)
+    def _closed(self) -> int:
+        """The latest minute (ms, UTC) that is closed, by this server's clock or by another one's."""
+        return max(events.closing(self._now()), self._store.record().closed)
+
+    def _view_of_series(self, series: Series, after: int, patient: bool = False) -> View:
         entries = self._store.occurrences(series.id, after, SHOWN)
         with self._rules.pass_through(patient):  # its rule tells what comes next
             return series_view(series, entries, after)
@@ -362,7 +365,8 @@ class Commands:
 
         found, last = self._search(read, data.limit(), self._channels(data, identity))
         following = None if last is None else last.id
-        return _success({'series': [self._view_of_series(one) for one in found], 'next': following})
+        after = self._closed()
+        return _success({'series': [self._view_of_series(one, after) for one in found], 'next': following})
 
     def _get_reminders(self, data: Fields, identity: Identity) -> Envelope:
         """What was delivered, in order."""
@@ -415,7 +419,7 @@ class Commands:
             if isinstance(found, Event):
                 status['event'] = {**found.reminder(), 'state': state(found, record)}
             else:
-                status['event'] = self._view_of_series(found)
+                status['event'] = self._view_of_series(found, max(events.closing(now), record.closed))
         return _success(status)
 
 
