@@ -125,6 +125,10 @@ class Services:
         for number in numbers:
             self.store.add(replace(event(number, time), channel=channel))
 
+    def forget_pages(self) -> None:
+        """As when they are too many to be kept: who wants them has to have them read again."""
+        self.log._pages = type(self.log._pages)()
+
     def join(self, since: str | None = None, channels: frozenset[str] = NO_CHANNELS) -> Recorder:
         """A connection that says where it left off, or knows no place."""
         reader, log = Recorder(channels), self.log

@@ -243,7 +243,7 @@ class TestBehind:
         offset = at(services.log.end)
         services.pass_to(minute(1))
         reader = services.join(offset)
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         services.meanwhile('read', lambda: services.delivery.leave(reader))
         # When it is its turn / Then nothing is written
         services.catch_up()
@@ -281,7 +281,7 @@ class TestBehind:
         services.add(*range(12), time=minute(1))
         services.pass_to(minute(1))
         reader = services.join(offset)
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         services.fail('read')
         woken = services.woken
         # When it is its turn / Then the failure is told, and it waits again
@@ -296,7 +296,7 @@ class TestBehind:
         offset = at(services.log.end)
         services.add(*range(4), time=minute(1))
         services.pass_to(minute(1))
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         place = at(services.log.end)
         services.add(4, time=minute(2))
         services.pass_to(minute(2))
@@ -322,7 +322,7 @@ class TestBehind:
         offset = at(services.log.end)
         services.add(*range(3), time=minute(1))
         services.pass_to(minute(1))
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         reads = services.store.database.reads
         herd = [services.join(offset) for _ in range(50)]
         # When all are served / Then the page was read once

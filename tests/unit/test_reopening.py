@@ -206,7 +206,7 @@ class TestWrongClock:
     def test_does_not_resume_a_client_across_the_reopening(self) -> None:
         # Given a client that is being counted for when the log is reopened
         services = self.wrong()
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         services.meanwhile('before', lambda: services.log.close(minute(1), lambda: services.now))
         # When it resumes / Then it is told to come again
         with pytest.raises(StoreUnavailable):
@@ -217,7 +217,7 @@ class TestWrongClock:
         services = self.wrong()
         services.add(*range(91, 95), time=minute(90))
         services.now = minute(0)
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         services.meanwhile('read', lambda: services.log.close(minute(0), lambda: services.now))
         services.log.page(Place.after(BASE - 1))
         # When something is added within that hour, and it passes
@@ -321,7 +321,7 @@ class TestReopening:
         services.add(2, 3, 4, time=minute(2))
         services.pass_to(minute(60))
         reader = services.join(at(Place.after(BASE)))
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         read = services.store.read
 
         def read_then_reopen(*args: Any) -> Any:

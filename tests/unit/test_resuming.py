@@ -163,7 +163,7 @@ class TestResume:
     def test_leaves_what_falls_due_meanwhile_for_after_the_replay(self, services: Services) -> None:
         # Given a client whose replay is being looked for when the next minute passes
         reader_end = services.log.end
-        services.log._pages = type(services.log._pages)()
+        services.forget_pages()
         services.add(8, 9, time=minute(5))
         services.meanwhile('before', lambda: services.pass_to(minute(5)))
         # When it resumes / Then its replay ends where the end was
