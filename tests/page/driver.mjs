@@ -1,5 +1,6 @@
 // A browser, driven by JSON lines on stdin: `{page, method, args}` calls a method of a page, `{page, open}` opens one in
-// a context of its own with these options. Each is answered in turn by `{result}` or `{error}` on stdout.
+// a context of its own with these options, where `script` runs before any of the page's. Each is answered in turn by
+// `{result}` or `{error}` on stdout.
 import { stdin, stdout } from 'node:process'
 import { createInterface } from 'node:readline'
 import axe from 'axe-core'
@@ -10,8 +11,9 @@ const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', .
 const pages = new Map()
 const problems = new Map()
 
-async function open(name, { permissions = [], url, ...options }) {
+async function open(name, { permissions = [], url, script = '', ...options }) {
   const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', permissions, ...options })
+  await context.addInitScript(script)
   const page = await context.newPage()
   page.setDefaultTimeout(25_000)
   problems.set(page, [])

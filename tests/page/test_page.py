@@ -362,7 +362,7 @@ def test_errors_stand_at_the_fields_that_they_name(server: ClockedServer, visit:
 
 def test_who_submits_without_a_connection_is_told_that_it_waits(server: ClockedServer, visit: Visit) -> None:
     page = visit(server.url)
-    page.sees('#date:valid')  # it is proposed by the server's clock
+    page.sees('.preview strong:has-text("15 Jan")')  # it is proposed by the server's clock
     server.kill()
     page.sees('#notice')
     page.fill('#eventName', 'Tea')
@@ -460,6 +460,31 @@ def test_a_zone_is_what_was_typed_for_it(server: ClockedServer, visit: Visit) ->
         page.click('#timeZone')
         page.click('#zones li:first-child')
         page.misses('#timeZone-error')
+
+
+def test_a_time_is_proposed_by_the_clocks_of_the_zone_until_somebody_chooses_one(
+    server: ClockedServer, visit: Visit
+) -> None:
+    page = visit(server.url)
+    page.sees('.preview strong:has-text("Fri 15 Jan, 1")')  # by the server's clock, which is weeks ahead
+
+    def proposed(typed: str) -> str:
+        page.fill('#timeZone', typed)
+        page.click('#form-title')
+        page.sees('#preview:not(:has-text("over already"))')
+        return str(page.do('inputValue', '#time'))
+
+    wait_for_zones(page)
+    assert proposed('Tokyo').startswith(('19:', '20:'))
+    assert proposed('Honolulu').startswith(('00:', '01:'))
+    page.fill('#time', '11:30')
+    assert proposed('New York') == '11:30'
+
+
+def test_a_time_is_proposed_also_before_the_server_has_told_its_own(server: ClockedServer, visit: Visit) -> None:
+    page = visit(server.url, script='window.WebSocket = class extends EventTarget { send() {} close() {} }')
+    page.sees('#preview')
+    assert page.do('inputValue', '#date')
 
 
 def test_zones_are_found_by_typing(server: ClockedServer, visit: Visit) -> None:

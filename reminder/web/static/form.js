@@ -24,6 +24,8 @@ export class Form {
   #done
   #form = byId('form')
   #chosen = false
+  /** The zone by whose clocks a time is proposed. */
+  #proposedIn = ''
   /** @type {Item | null} what is changed; null where something new is scheduled */
   #changed = null
   /** @type {{ data: string, key: string } | null} what was sent and not answered: sent again, it is the same event */
@@ -48,8 +50,9 @@ export class Form {
     this.#form.addEventListener('change', (/** @type {any} */ { target }) => {
       if (target.id !== 'timeZone') return
       const { timeZone } = this.#wrong
-      if (timeZone) this.#complain('timeZone', timeZone)
-      else this.#fine('timeZone')
+      if (timeZone) return this.#complain('timeZone', timeZone)
+      this.#fine('timeZone')
+      if (this.#values.timeZone !== this.#proposedIn) this.propose()
     })
     // Else a field that is left would say what is wrong, and move the button away before the click is done.
     for (const name of ['submit', 'leave'])
@@ -70,7 +73,9 @@ export class Form {
   propose() {
     const { timeZone } = this.#values
     const isTyped = resolve('2000-01-01 00:00', timeZone) === undefined // and not yet a zone's name
-    if (!this.#chosen && this.#changed === null && !isTyped) this.#soon('60')
+    if (this.#chosen || this.#changed !== null || isTyped) return
+    this.#proposedIn = timeZone
+    this.#soon('60')
   }
 
   /** Fills the form with what is to be changed. @param {Item} item */

@@ -30,8 +30,8 @@ const socket = new Socket(new URL('.', location.href), { auth })
 const clock = new Clock(socket)
 const cancellations = new Cancellations(socket, clock, token.get)
 const alerts = new Alerts(clock)
-const form = new Form(socket, clock, () => refreshSoon())
 const zones = new ZoneField(byId('timeZone'), byId('zones'), () => clock.now())
+const form = new Form(socket, clock, () => refreshSoon())
 const lists = {
   ...makeLists(socket, clock, cancellations, (item) => form.change(item)),
   history: makeHistory(socket, clock),
