@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import product
 from time import perf_counter
 
-from reminder.commands import Envelope, Failure, Runs
+from reminder.commands.envelopes import Envelope, Failure, Runs
 from reminder.errors import StoreUnavailable
 from reminder.services.histogram import Histogram
 from reminder.services.identity import Identity

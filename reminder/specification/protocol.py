@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from reminder.commands import (
-    ATTEMPTS,
-    CHANGES_WAITING,
-    LISTS_WAITING,
-    RULES_WAITING,
-)
+from reminder.commands.changes import ATTEMPTS, CHANGES_WAITING
+from reminder.commands.known import RULES_WAITING
+from reminder.commands.lists import LISTS_WAITING
 from reminder.config import Config
 from reminder.errors import SHOWN_LENGTH
 from reminder.services import channels

@@ -25,7 +25,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.routing import Rule
 
-from reminder.commands import Envelope, Failure, Runs
+from reminder.commands.envelopes import Envelope, Failure, Runs
 from reminder.errors import Busy, Changed, NotAllowed, NotAuthenticated, StoreUnavailable, UnknownCommand
 from reminder.services.gate import CLIENT
 from reminder.services.origins import Origins

@@ -17,7 +17,7 @@ from typing import Any
 import socketio
 from socketio import packet as sio_packet
 
-from reminder.commands import Constant, Runs
+from reminder.commands.envelopes import Constant, Runs
 from reminder.config import Config
 from reminder.errors import InvalidInput, StoreUnavailable
 from reminder.services.channels import channels as parse_channels

@@ -601,8 +601,8 @@ class TestSeries:
 
     def test_to_follow_its_rule_is_paid_for_by_a_rest(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         rests: list[float] = []
-        monkeypatch.setattr(server.commands._rules, '_rest', 1e9)
-        monkeypatch.setattr(server.commands._rules, '_sleep', rests.append)
+        monkeypatch.setattr(server.commands._known.rules, '_rest', 1e9)
+        monkeypatch.setattr(server.commands._known.rules, '_sleep', rests.append)
         series = [server.schedule(repeat='FREQ=DAILY', eventName=str(number)) for number in range(3)]
         for command, data, least in (
             ('getEvent', {'_id': series[0]['_id']}, 1),
@@ -618,7 +618,7 @@ class TestSeries:
     def test_what_was_done_is_a_success_however_many_wait(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        gate, full = server.commands._rules, Mock(side_effect=Busy)
+        gate, full = server.commands._known.rules, Mock(side_effect=Busy)
         pass_through = gate.pass_through
         for change in ('add_series', 'replace_series'):
             kept = getattr(server.store, change)

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from reminder.commands import Failure
+from reminder.commands.envelopes import Failure
 from reminder.errors import Changed, InvalidInput, StoreUnavailable
 from reminder.metrics.commands import CommandFigures, ObservedCommands
 from reminder.metrics.store import VERBS, StoreFigures, observed

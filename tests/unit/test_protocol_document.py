@@ -175,7 +175,7 @@ def literals(file: Path) -> Iterator[tuple[str, str]]:
 
 SOURCES = [
     ROOT / 'reminder' / 'errors.py',
-    ROOT / 'reminder' / 'commands.py',
+    *sorted((ROOT / 'reminder' / 'commands').glob('*.py')),
     *sorted((ROOT / 'reminder' / 'services').glob('*.py')),
     *sorted((ROOT / 'reminder' / 'websocket').glob('*.py')),
 ]
@@ -205,7 +205,7 @@ def test_an_infinite_number_fails_as_described(commands: Commands) -> None:
 
 
 def test_a_crowd_with_series_fails_as_described(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands._rules, 'pass_through', Mock(side_effect=Busy))
+    monkeypatch.setattr(commands._known.rules, 'pass_through', Mock(side_effect=Busy))
     answer = commands.run(scheduling(repeat='FREQ=DAILY'), EVERYBODY)
     assert answer == {'status': 'failure', 'error': CROWDED}
 
