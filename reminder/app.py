@@ -40,8 +40,10 @@ from reminder.websocket import admin, counts
 from reminder.websocket.addresses import Shares
 from reminder.websocket.broadcast import CatchUp, SocketIOWire
 from reminder.websocket.handshake import Server
+from reminder.websocket.inbox import BURST, NO_RATE
+from reminder.websocket.payloads import MAX_MESSAGE
 from reminder.websocket.server import SocketIOServer
-from reminder.websocket.session import BURST, MAX_MESSAGE, MAX_OUTBOX, NO_RATE
+from reminder.websocket.session import MAX_OUTBOX
 from reminder.websocket.streams import Streams
 from reminder.websocket.turns import give_turn
 from reminder.websocket.workers import MAX_RUNNING

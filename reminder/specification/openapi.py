@@ -8,7 +8,7 @@ from reminder.services.fields import KEY_LENGTH
 from reminder.specification.examples import EXCHANGES, Exchange, Json
 from reminder.specification.protocol import COMMANDS, Command
 from reminder.specification.schemas import OFFSET, SCHEMAS, WARNING, fields, text
-from reminder.websocket.session import MAX_MESSAGE
+from reminder.websocket.payloads import MAX_MESSAGE
 
 _WHAT_IT_IS = (
     'Reminders over plain HTTP: commands, and what is due as Server-Sent Events. Answers are those of Socket.IO, which '

@@ -21,19 +21,9 @@ from reminder.services.tokens import LEEWAY, MAX_TOKEN
 from reminder.specification import schemas
 from reminder.specification.schemas import Schema
 from reminder.websocket.addresses import SHARE
-from reminder.websocket.session import (
-    BEGIN,
-    BURST,
-    FEW,
-    MAX_INBOX,
-    MAX_INBOX_SIZE,
-    MAX_MESSAGE,
-    MAX_OUTBOX,
-    MAX_POST,
-    MAX_POST_PACKETS,
-    MAX_UNREAD,
-    WINDOW,
-)
+from reminder.websocket.inbox import BURST, MAX_INBOX, MAX_INBOX_SIZE, WINDOW
+from reminder.websocket.payloads import MAX_MESSAGE, MAX_POST, MAX_POST_PACKETS
+from reminder.websocket.session import BEGIN, FEW, MAX_OUTBOX, MAX_UNREAD
 
 DEFAULTS = Config.from_env({})
 

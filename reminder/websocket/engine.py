@@ -23,7 +23,8 @@ from reminder.services.origins import Origins
 from reminder.websocket.addresses import Shares, client_address, site
 from reminder.websocket.counts import Counts
 from reminder.websocket.deadlines import Deadlines
-from reminder.websocket.session import MAX_POST, Refused, Session
+from reminder.websocket.payloads import MAX_POST
+from reminder.websocket.session import Refused, Session
 from reminder.websocket.upgrade import Probe
 from reminder.websocket.workers import Workers
 

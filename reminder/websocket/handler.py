@@ -21,7 +21,7 @@ from geventwebsocket.handler import WebSocketHandler
 
 from reminder.logs import REQUEST, request_id
 from reminder.websocket.deadlines import Deadline
-from reminder.websocket.session import MAX_POST, PIECE
+from reminder.websocket.payloads import MAX_POST, PIECE
 
 logger = logging.getLogger(__name__)
 

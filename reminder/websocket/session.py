@@ -5,12 +5,10 @@ a client; packets are dropped silently; a queue that looks empty may still have 
 server class needs keeps its form: `sid`, `send`, `close`, `session`, and the flags.
 """
 
-import base64
 import logging
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +22,9 @@ from reminder.websocket.counts import STALLED
 from reminder.websocket.deadlines import Deadline
 from reminder.websocket.encoded import Chunk, Encoded
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
+from reminder.websocket.inbox import WINDOW, Inbox, Message
 from reminder.websocket.outbox import Outbox
+from reminder.websocket.payloads import MAX_MESSAGE, Malformed, check_attachment, packets
 from reminder.websocket.transport import Polling, WebSocket
 
 if TYPE_CHECKING:
@@ -33,23 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGE = 65_536
-"""Bytes of one message."""
-MAX_POST = 1_000_000
-"""Bytes of one POST. Clients older than `maxPayload` (JavaScript before 4.5, Python) put all that waits into one."""
-MAX_POST_PACKETS = 5_000
-PIECE = 16_384
-"""Bytes of a POST that are read at a time: as of a WebSocket, no more of it than a message and a piece is in memory."""
-WINDOW = 128
-"""Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
-command is done."""
-MAX_INBOX = 512
-"""Messages of one connection that wait for the window, above which nothing more is read from it. One read (16 KiB)
-may go beyond."""
-MAX_INBOX_SIZE = 65_536
-"""Characters of these messages, above which it is so, too."""
-NO_RATE = 100
-"""Messages a second at which it is reckoned who has asked for less, where there is no rate limit."""
 MAX_OUTBOX = 262_144
 """Bytes that a client has not taken, above which nothing more is read from it or handled."""
 MAX_UNREAD = 33_554_432
@@ -58,18 +41,12 @@ FEW = 4_096
 """Bytes that a client has not taken, above which it is so with it where all together have too many."""
 BEGIN = 10.0
 """Seconds that a client may take to say CONNECT."""
-BURST = 10.0
-"""Seconds' worth of messages that a client may be ahead of the rate limit."""
 RATE_STEP = 0.05
 """Seconds after which one that is beyond that is looked at again."""
 
 
 class Refused(Exception):
     """A request that this session does not answer; its text is the kind of the error."""
-
-
-class Malformed(Exception):
-    """A client sent what the protocol does not know; its session ends at once."""
 
 
 class Session(engineio.socket.Socket):  # type: ignore[misc]
@@ -89,16 +66,13 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.established = False
         """Whether Socket.IO's CONNECT was answered; until then messages are handled one by one, so that none overtakes
         it, and the session ends if it takes too long."""
-        self._inbox: deque[str | None] = deque()  # MAX_INBOX, MAX_INBOX_SIZE, and what one read or POST brings beyond
-        self._inbox_size = 0
+        self._inbox = Inbox()
         self._running = 0
         self._queued = False
         """Whether a worker was asked for that has not begun yet."""
         self._paused = False
         self._left = ''
         """Why the client has ended the session, of which what it sent before is still handled."""
-        self._allowed_until = 0.0
-        """Until when (monotonic) the messages that were handled would have taken at just the rate limit."""
         self._slowed = False
         """Whether messages wait because of the rate limit."""
         self._posting = False
@@ -189,7 +163,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """
         if isinstance(self.transport, WebSocket) and unread is not None and self.transport.taken() > unread:
             self._await_pong(self.transport.taken() if self.transport.backlog() else None)
-        elif self._ahead and not self._full:
+        elif self._inbox.is_full and not self._full:
             self._await_pong(None)  # it waits behind what the client sent before, and is not handled yet
         else:
             self._end(self.server.reason.PING_TIMEOUT, POLICY)
@@ -233,7 +207,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if kind == '4':
             self._queue(packet[1:])
         elif kind == 'b':
-            _check_attachment(packet[1:])
+            check_attachment(packet[1:])
             self._queue(None)
         elif packet == '3':
             if self._awaiting:
@@ -245,9 +219,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         elif packet != '6':
             raise Malformed('unknown packet')
 
-    def _queue(self, message: str | None) -> None:
-        self._inbox.append(message)
-        self._inbox_size += 1 + len(message or '')
+    def _queue(self, message: Message) -> None:
+        self._inbox.put(message)
         self._control_flow()
 
     def _work(self) -> None:
@@ -256,8 +229,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self._running += 1
         try:
             if self._inbox and not self.closed and not self._full and self._within_rate():
-                message = self._inbox.popleft()
-                self._inbox_size -= 1 + len(message or '')
+                message = self._inbox.take()
                 self._control_flow()
                 self.server.handle_message(self, message)
         finally:
@@ -267,15 +239,13 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def _within_rate(self) -> bool:
         """Counts one more message, unless the client is too far ahead of the rate limit; it goes on later then."""
-        rate, now = self.server.rate_limit, time.monotonic()
-        if rate and self._allowed_until > now + BURST:
-            if not self._slowed:
-                self._slowed = True
-                self.server.counts.limits['rate'] += 1
-                self.server.deadlines.after(RATE_STEP, self._go_on)
-            return False
-        self._allowed_until = max(self._allowed_until, now) + 1 / (rate or NO_RATE)
-        return True
+        if self._inbox.allow(self.server.rate_limit, time.monotonic()):
+            return True
+        if not self._slowed:
+            self._slowed = True
+            self.server.counts.limits['rate'] += 1
+            self.server.deadlines.after(RATE_STEP, self._go_on)
+        return False
 
     def _go_on(self) -> None:
         """Has messages handled again that were over the rate limit."""
@@ -288,11 +258,6 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         waiting = self.transport.waiting
         return waiting > FEW and (waiting > MAX_OUTBOX or Outbox.unread > MAX_UNREAD)
 
-    @property
-    def _ahead(self) -> bool:
-        """Whether the client has sent as much as may wait to be handled."""
-        return len(self._inbox) > MAX_INBOX or self._inbox_size > MAX_INBOX_SIZE
-
     def _control_flow(self) -> None:
         """Has one more message handled at the same time, if the window allows and the client takes its answers; stops
         reading from one that does not, or that is ahead of its own commands."""
@@ -301,8 +266,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         if self._inbox and not (full or self._slowed or self._queued) and self._running < window:
             self._queued = True
             # Who has asked for less goes first: a client within the rate does not wait for those that are ahead of it.
-            self.server.workers.run(self._work, max(self._allowed_until, time.monotonic()))
-        paused = full or self._ahead
+            self.server.workers.run(self._work, max(self._inbox.allowed_until, time.monotonic()))
+        paused = full or self._inbox.is_full
         if paused != self._paused:
             self._paused = paused
             self.transport.pause(paused)
@@ -356,14 +321,12 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
 
     def _post(self, read: Callable[[int], bytes], length: int) -> bytes:
         try:
-            for number, packet in enumerate(_packets(read, length)):
-                if number == MAX_POST_PACKETS or len(packet) > MAX_MESSAGE:
-                    raise Malformed('too many packets, or one too long')
+            for packet in packets(read, length):
                 if self.closed:
                     break
-                self._receive(packet.decode())
+                self._receive(packet)
                 self._await_room()
-        except (Malformed, UnicodeDecodeError) as error:
+        except Malformed as error:
             self.malformed(error)
             raise Refused('request') from error
         return b'ok'
@@ -442,28 +405,8 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
             if deadline is not None:
                 deadline.cancel()
         self._inbox.clear()
-        self._inbox_size = 0
         self._room.set()
         for probe in list(self.probes):
             probe.end()
         self.transport.close(code)
         self.server.forget(self, reason)
-
-
-def _check_attachment(text: str) -> None:
-    """Raises Malformed for an attachment in text that is no base64."""
-    try:
-        base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise Malformed('an attachment is no base64') from error
-
-
-def _packets(read: Callable[[int], bytes], length: int) -> Iterator[bytes]:
-    """The packets of a body of that length, each as soon as it has come; up to one that is too long."""
-    rest, left = b'', length
-    while left and len(rest) <= MAX_MESSAGE:
-        size = min(PIECE, left)
-        *packets, rest = (rest + read(size)).split(b'\x1e')
-        left -= size
-        yield from packets
-    yield rest

@@ -3,7 +3,8 @@
 from typing import Any
 
 from reminder.websocket.frames import POLICY
-from reminder.websocket.session import MAX_MESSAGE, Session
+from reminder.websocket.payloads import MAX_MESSAGE
+from reminder.websocket.session import Session
 from reminder.websocket.transport import Polling, WebSocket
 
 UPGRADE_TIMEOUT = 10.0

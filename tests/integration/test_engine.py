@@ -19,7 +19,9 @@ from gevent.event import Event
 
 from reminder.websocket import handshake, outbox, upgrade
 from reminder.websocket.encoded import Encoded
-from reminder.websocket.session import MAX_INBOX, MAX_INBOX_SIZE, MAX_MESSAGE, MAX_OUTBOX, MAX_POST, WINDOW, Session
+from reminder.websocket.inbox import MAX_INBOX, MAX_INBOX_SIZE, WINDOW
+from reminder.websocket.payloads import MAX_MESSAGE, MAX_POST
+from reminder.websocket.session import MAX_OUTBOX, Session
 from tests import wire
 from tests.engine import INTERVAL, TIMEOUT, Host, hosts, wait_for
 from tests.wire import Polling, WebSocket, engine_url
@@ -181,7 +183,7 @@ class TestWindow:
                 while sent < len(data):
                     sent += sock.send(view[sent:])
             assert len(gate.started) == WINDOW
-            assert MAX_INBOX_SIZE < host.session._inbox_size <= MAX_INBOX_SIZE + 2 * 65_536
+            assert MAX_INBOX_SIZE < host.session._inbox._size <= MAX_INBOX_SIZE + 2 * 65_536
             gate.open()
 
             def send_the_rest() -> None:
@@ -303,11 +305,11 @@ class TestPosts:
             lambda: client.post(*(f'4{number}' for number in range(WINDOW)), *['4' + 'x' * 9_000] * 20)
         )
         assert posting.waits
-        assert host.session._inbox_size <= MAX_INBOX_SIZE + 9_000
+        assert host.session._inbox._size <= MAX_INBOX_SIZE + 9_000
         gate.open()
         assert posting.answer().status_code == 200
         wait_for(lambda: len(gate.started) == WINDOW + 20)
-        assert host.session._inbox_size == 0
+        assert host.session._inbox._size == 0
 
     def test_one_is_held_while_its_commands_wait_for_the_window(self, host: Host) -> None:
         client = host.polling()

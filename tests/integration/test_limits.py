@@ -11,7 +11,7 @@ import requests
 from gevent import monkey
 from gevent.event import Event
 
-from reminder.websocket import deadlines, handler, handshake, session, workers
+from reminder.websocket import deadlines, handler, handshake, inbox, payloads, session, workers
 from reminder.websocket.encoded import Encoded
 from reminder.websocket.outbox import Outbox
 from reminder.websocket.session import Session
@@ -116,7 +116,7 @@ class TestTime:
         path += host.polling().handshake['sid']
         with closing(Raw(host)) as slow:
             slow.send(f'POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n'.encode())
-            assert slow.drip(b'6\x1e' * (session.PIECE // 2), every=0.7 * LIMIT) < 3 * LIMIT
+            assert slow.drip(b'6\x1e' * (payloads.PIECE // 2), every=0.7 * LIMIT) < 3 * LIMIT
 
     @pytest.mark.parametrize('refused', [False, True])
     def test_a_client_that_does_not_connect(self, start: Start, monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
@@ -210,7 +210,7 @@ class TestTime:
         self, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(handler, 'TRANSFER', LIMIT)
-        monkeypatch.setattr(session, 'MAX_INBOX', 1)
+        monkeypatch.setattr(inbox, 'MAX_INBOX', 1)
         host = start()
         client = host.polling()
         host.session.established = False  # one message at a time
@@ -378,7 +378,7 @@ class TestUnread:
 
 class TestRate:
     def test_messages_beyond_it_are_handled_later_in_order(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, 'BURST', 0.5)
+        monkeypatch.setattr(inbox, 'BURST', 0.5)
         host = start(rate_limit=100)
         with host.websocket() as client:
             begun = time.monotonic()
@@ -389,10 +389,10 @@ class TestRate:
             assert 0.5 < time.monotonic() - begun < 3
 
     def test_a_flood_is_not_read_meanwhile(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, 'BURST', 0.1)
+        monkeypatch.setattr(inbox, 'BURST', 0.1)
         host = start(rate_limit=10)
         with host.websocket() as client, host.websocket() as other:
-            for _ in range(session.MAX_INBOX + 50):
+            for _ in range(inbox.MAX_INBOX + 50):
                 client.send('4a')
             wait_for(lambda: any(one._paused for one in host.engine.sockets.values()))
             begun = time.monotonic()
@@ -401,7 +401,7 @@ class TestRate:
             assert time.monotonic() - begun < 0.25
 
     def test_a_slowed_client_that_leaves_is_forgotten(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, 'BURST', 0.1)
+        monkeypatch.setattr(inbox, 'BURST', 0.1)
         host = start(rate_limit=10)
         with host.websocket() as client:
             for _ in range(20):

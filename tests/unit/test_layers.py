@@ -126,7 +126,12 @@ def test_a_module_keeps_the_rules(name: str) -> None:
 
 
 def test_all_layers_are_looked_at() -> None:
-    assert {'reminder.errors', 'reminder.models.store', 'reminder.commands.changes', 'scripts.run_server'} <= sources().keys()
+    assert {
+        'reminder.errors',
+        'reminder.models.store',
+        'reminder.commands.changes',
+        'scripts.run_server',
+    } <= sources().keys()
 
 
 @pytest.mark.parametrize(

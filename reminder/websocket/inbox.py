@@ -1,0 +1,60 @@
+"""The messages of one connection that wait to be handled: how many may, and when it is their turn."""
+
+from collections import deque
+
+WINDOW = 128
+"""Commands of one connection that run at once. They start in the order they came in; each ack goes out when its
+command is done."""
+MAX_INBOX = 512
+"""Messages of one connection that wait for the window, above which nothing more is read from it. One read (16 KiB)
+may go beyond."""
+MAX_INBOX_SIZE = 65_536
+"""Characters of these messages, above which it is so, too."""
+NO_RATE = 100
+"""Messages a second at which it is reckoned who has asked for less, where there is no rate limit."""
+BURST = 10.0
+"""Seconds' worth of messages that a client may be ahead of the rate limit."""
+
+Message = str | None
+"""What a client sent: text, or None for an attachment, which counts all the same."""
+
+
+class Inbox:
+    """Messages in the order that they came in, and the account of their client's rate."""
+
+    __slots__ = ('_size', '_waiting', 'allowed_until')
+
+    def __init__(self) -> None:
+        self._waiting: deque[Message] = deque()  # MAX_INBOX, MAX_INBOX_SIZE, and what one read or POST brings beyond
+        self._size = 0
+        self.allowed_until = 0.0
+        """Until when (monotonic) the messages that were handled would have taken at just the rate limit."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits as may."""
+        return len(self._waiting) > MAX_INBOX or self._size > MAX_INBOX_SIZE
+
+    def put(self, message: Message) -> None:
+        self._waiting.append(message)
+        self._size += 1 + len(message or '')
+
+    def take(self) -> Message:
+        """The next one."""
+        message = self._waiting.popleft()
+        self._size -= 1 + len(message or '')
+        return message
+
+    def clear(self) -> None:
+        self._waiting.clear()
+        self._size = 0
+
+    def allow(self, rate: float, now: float) -> bool:
+        """Counts one more message, unless its client is too far ahead of `rate` (messages a second; 0: no limit)."""
+        if rate and self.allowed_until > now + BURST:
+            return False
+        self.allowed_until = max(self.allowed_until, now) + 1 / (rate or NO_RATE)
+        return True
