@@ -169,11 +169,27 @@ class MongoStore(Store):
                     self._events.find(span(place, Place.after(until)), ('time', 'movedTo')).sort(FORWARD).limit(BATCH)
                 )
                 # Where the log was reopened, `until` may lie in its future; what was found before is of its past.
-                if not portion or self.record().log != record.log:
+                if self.record().log != record.log:
+                    return deleted
+                if not portion:
+                    self._purge_series(until)
                     return deleted
                 place = Place(int(portion[-1]['time']), str(portion[-1]['_id']))
                 past = self._changes.past(portion, until)
                 deleted += self._events.delete_many(with_ids(past)).deleted_count
+
+    def _purge_series(self, until: int) -> None:
+        last = key('0' * 24)
+        while True:
+            ended = {'ended': True, 'made': {'$lte': DatetimeMS(until)}, '_id': {'$gt': last}}
+            ids = [document['_id'] for document in self._series.find(ended, ('_id',)).sort('_id').limit(BATCH)]
+            if not ids:
+                return
+            last = ids[-1]
+            entries = self._events.find({'series': {'$in': [str(id) for id in ids]}}, ('series',))
+            kept = {document['series'] for document in entries}
+            gone = [id for id in ids if str(id) not in kept]
+            self._series.delete_many({'_id': {'$in': gone}, 'ended': True})
 
     def read(
         self, after: Place, until: Place, limit: int, channels: Channels = None, cancelled: bool = False

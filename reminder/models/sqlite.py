@@ -84,9 +84,14 @@ class SqliteStore(Store):
         return self._write(work.reopen, log, now)
 
     def purge(self, before: int) -> int:
-        deleted = portion = self._write(work.purge, before, BATCH)
+        deleted = self._in_portions(work.purge, before)
+        self._in_portions(work.purge_series, before)
+        return deleted
+
+    def _in_portions(self, delete: Callable[..., int], before: int) -> int:
+        deleted = portion = self._write(delete, before, BATCH)
         while portion == BATCH:
-            portion = self._write(work.purge, before, BATCH)
+            portion = self._write(delete, before, BATCH)
             deleted += portion
         return deleted
 

@@ -59,6 +59,7 @@ _VERSIONS = (
         ) WITHOUT ROWID""",
         'CREATE INDEX series_made ON series (made) WHERE NOT ended',
     ),
+    ('CREATE INDEX series_ended ON series (made) WHERE ended',),
 )
 """What makes a file of each version from one of the version before."""
 
@@ -215,6 +216,14 @@ def purge(db: sqlite3.Connection, before: int, limit: int) -> int:
     db.execute('UPDATE log SET purged = max(purged, ?)', (until,))
     portion = 'SELECT time, id FROM events WHERE time <= ? ORDER BY time, id LIMIT ?'
     return db.execute(f'DELETE FROM events WHERE (time, id) IN ({portion})', (until, limit)).rowcount
+
+
+def purge_series(db: sqlite3.Connection, before: int, limit: int) -> int:
+    """Deletes `limit` series at most."""
+    until = min(before, record(db).delivered)
+    entry = 'SELECT 1 FROM events WHERE events.series = series.id'
+    portion = f'SELECT id FROM series WHERE ended AND made <= ? AND NOT EXISTS ({entry}) LIMIT ?'
+    return db.execute(f'DELETE FROM series WHERE id IN ({portion})', (until, limit)).rowcount
 
 
 def insert_series(db: sqlite3.Connection, series: Series) -> Series:

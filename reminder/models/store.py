@@ -111,8 +111,9 @@ class Store(ABC):
     def purge(self, before: int) -> int:
         """Deletes what is due up to `before`, or up to `delivered` where that is less; returns how many entries.
 
-        An event that has moved to a later time is still found by its id. `purged` is raised first, so that no reader
-        is told that a gap is complete. Deletes in portions.
+        An event that has moved to a later time is still found by its id. With its last entry goes a series that has
+        ended and was made up to then. `purged` is raised first, so that no reader is told that a gap is complete.
+        Deletes in portions.
         """
 
     @abstractmethod

@@ -11,6 +11,7 @@ import gevent
 import pytest
 
 from reminder.errors import Changed, MinuteClosed, StoreUnavailable
+from reminder.models import mongo, sqlite
 from reminder.models.event import MINUTE, Event, Place, Series, new_id
 from reminder.models.store import Store
 from tests.integration import test_store
@@ -373,6 +374,35 @@ class TestSeries:
         assert store.list_series(listed[1].id, 10) == listed[2:]
         assert store.list_series('', 10, frozenset('a')) == [each for each in listed if each.channel != 'b']
         assert store.list_series('', 10, ended=True) == [*kept[:4], replace(kept[4], ended=True), *kept[5:]]
+
+    @pytest.mark.parametrize('portion', [1, 2, 500])
+    def test_one_that_has_ended_is_purged_with_its_last_entry(
+        self, store: Store, other: Store, portion: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in mongo, sqlite:
+            monkeypatch.setattr(module, 'BATCH', portion)
+        # Given series that have ended before the minute that is purged, and others
+        over = [store.add_series(series(minutes, ended=True)) for minutes in (1, 2, 2)]
+        lasting = store.add_series(series(1))
+        later = store.add_series(series(3, ended=True))
+        with_entries = [store.add_series(series(1, ended=True)) for _ in range(3)]
+        pending, _, moving = add(store, *(replace(event(2), series=one.id) for one in with_entries))
+        pending = store.replace(pending, moved(pending, 5))
+        moving = store.replace(moving, moved(moving, 4))
+        store.set_delivered(store.close_minute(NOW + 2 * MINUTE).log, NOW + 2 * MINUTE)
+
+        # When
+        store.purge(NOW + 9 * MINUTE)
+
+        # Then
+        def kept() -> set[str]:
+            return {one.id for one in other.list_series('', 100, ended=True)}
+
+        assert kept() == {lasting.id, later.id, str(pending.series), str(moving.series)}
+        assert [one for one in over if other.get_series(one.id)] == []
+        store.set_delivered(store.close_minute(NOW + 4 * MINUTE).log, NOW + 4 * MINUTE)
+        other.purge(NOW + 4 * MINUTE)
+        assert kept() == {lasting.id, str(pending.series)}
 
     def occurrences(self, store: Store) -> tuple[str, Sequence[Event]]:
         mine = series(0).id
