@@ -41,9 +41,9 @@ from reminder.websocket.addresses import Shares
 from reminder.websocket.broadcast import CatchUp, SocketIOWire
 from reminder.websocket.handshake import Server
 from reminder.websocket.inbox import BURST, NO_RATE
+from reminder.websocket.outbox import most_waiting
 from reminder.websocket.payloads import MAX_MESSAGE
 from reminder.websocket.server import SocketIOServer
-from reminder.websocket.session import MAX_OUTBOX
 from reminder.websocket.streams import Streams
 from reminder.websocket.turns import give_turn
 from reminder.websocket.workers import MAX_RUNNING
@@ -116,7 +116,7 @@ class Application:
                 clients=partial(counts.clients, engine, self._streams),
                 most_clients=config.max_connections,
                 bytes_queued=partial(counts.bytes_queued, engine, self._streams),
-                most_bytes_a_client=MAX_OUTBOX,
+                most_bytes_queued=most_waiting,
                 running=lambda: engine.workers.busy,
                 most_running=MAX_RUNNING,
                 waiting=lambda: engine.workers.waiting,

@@ -47,7 +47,8 @@ class Sources:
     clients: Callable[[], Mapping[str, int]]
     most_clients: int
     bytes_queued: Callable[[], int]
-    most_bytes_a_client: int
+    most_bytes_queued: Callable[[int], int]
+    """By the number of clients."""
     running: Callable[[], int]
     most_running: int
     waiting: Callable[[], int]
@@ -103,7 +104,7 @@ class Server(Collector):
         yield _gauge(
             'reminder_bytes_queued_limit',
             'Bytes that may wait for the clients that are connected.',
-            of.most_bytes_a_client * sum(clients.values()),
+            of.most_bytes_queued(sum(clients.values())),
         )
         yield _counters('reminder_clients_dropped', 'Clients that are gone.', 'reason', of.ended)
         yield _counters('reminder_limit_hits', 'How often a limit was reached.', 'limit', of.limits())

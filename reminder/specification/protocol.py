@@ -22,8 +22,9 @@ from reminder.specification import schemas
 from reminder.specification.schemas import Schema
 from reminder.websocket.addresses import SHARE
 from reminder.websocket.inbox import BURST, MAX_INBOX, MAX_INBOX_SIZE, WINDOW
+from reminder.websocket.outbox import FEW, MAX_OUTBOX, MAX_UNREAD
 from reminder.websocket.payloads import MAX_MESSAGE, MAX_POST, MAX_POST_PACKETS
-from reminder.websocket.session import BEGIN, FEW, MAX_OUTBOX, MAX_UNREAD
+from reminder.websocket.session import BEGIN
 
 DEFAULTS = Config.from_env({})
 

@@ -14,6 +14,12 @@ from typing import Any, ClassVar, Protocol
 
 import gevent
 
+MAX_OUTBOX = 262_144
+"""Bytes that a client has not taken, above which nothing more is read from it or handled."""
+MAX_UNREAD = 33_554_432
+"""Bytes that all clients together have not taken, above which none gets more than `FEW` of them ahead."""
+FEW = 4_096
+"""Bytes that a client has not taken, above which it is so with it where all together have too many."""
 RECEIVE = 16_384
 LINGER = 2.0
 """Seconds that a closed connection waits for the client's end, so that what was written is read before a reset."""
@@ -200,3 +206,13 @@ class Outbox:
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise
+
+
+def is_full(waiting: int) -> bool:
+    """Whether a client that has yet to take so many bytes gets no more before it has."""
+    return waiting > FEW and (waiting > MAX_OUTBOX or Outbox.unread > MAX_UNREAD)
+
+
+def most_waiting(clients: int) -> int:
+    """Bytes that may wait for so many clients together."""
+    return min(clients * MAX_OUTBOX, MAX_UNREAD + clients * FEW)

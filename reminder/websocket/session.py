@@ -23,7 +23,7 @@ from reminder.websocket.deadlines import Deadline
 from reminder.websocket.encoded import Chunk, Encoded
 from reminder.websocket.frames import GOING_AWAY, NORMAL, POLICY, frame
 from reminder.websocket.inbox import WINDOW, Inbox, Message
-from reminder.websocket.outbox import Outbox
+from reminder.websocket.outbox import is_full
 from reminder.websocket.payloads import MAX_MESSAGE, Malformed, check_attachment, packets
 from reminder.websocket.transport import Polling, WebSocket
 
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_OUTBOX = 262_144
-"""Bytes that a client has not taken, above which nothing more is read from it or handled."""
-MAX_UNREAD = 33_554_432
-"""Bytes that all clients together have not taken, above which none gets more than `FEW` of them ahead."""
-FEW = 4_096
-"""Bytes that a client has not taken, above which it is so with it where all together have too many."""
 BEGIN = 10.0
 """Seconds that a client may take to say CONNECT."""
 RATE_STEP = 0.05
@@ -255,8 +249,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
     @property
     def _full(self) -> bool:
         """Whether the client has to take answers before it gets more."""
-        waiting = self.transport.waiting
-        return waiting > FEW and (waiting > MAX_OUTBOX or Outbox.unread > MAX_UNREAD)
+        return is_full(self.transport.waiting)
 
     def _control_flow(self) -> None:
         """Has one more message handled at the same time, if the window allows and the client takes its answers; stops

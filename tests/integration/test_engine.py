@@ -20,8 +20,9 @@ from gevent.event import Event
 from reminder.websocket import handshake, outbox, upgrade
 from reminder.websocket.encoded import Encoded
 from reminder.websocket.inbox import MAX_INBOX, MAX_INBOX_SIZE, WINDOW
+from reminder.websocket.outbox import MAX_OUTBOX
 from reminder.websocket.payloads import MAX_MESSAGE, MAX_POST
-from reminder.websocket.session import MAX_OUTBOX, Session
+from reminder.websocket.session import Session
 from tests import wire
 from tests.engine import INTERVAL, TIMEOUT, Host, hosts, wait_for
 from tests.wire import Polling, WebSocket, engine_url

@@ -11,7 +11,7 @@ import requests
 from gevent import monkey
 from gevent.event import Event
 
-from reminder.websocket import deadlines, handler, handshake, inbox, payloads, session, workers
+from reminder.websocket import deadlines, handler, handshake, inbox, outbox, payloads, session, workers
 from reminder.websocket.encoded import Encoded
 from reminder.websocket.outbox import Outbox
 from reminder.websocket.session import Session
@@ -321,7 +321,7 @@ class TestUnread:
 
     @pytest.fixture
     def host(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> Host:
-        monkeypatch.setattr(session, 'MAX_UNREAD', 100_000)
+        monkeypatch.setattr(outbox, 'MAX_UNREAD', 100_000)
         host = start()
         host.handle = self.handle
         return host
@@ -340,7 +340,7 @@ class TestUnread:
             self.ask(second, 1_000)
             gevent.sleep(0.2)
             assert Outbox.unread == one.waiting + other.waiting
-            assert session.FEW < other.waiting < session.FEW + 2 * self.ANSWER
+            assert outbox.FEW < other.waiting < outbox.FEW + 2 * self.ANSWER
             for number in range(1_000):
                 assert second.read()[1:4] == f'{number:03d}'
 
