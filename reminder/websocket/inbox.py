@@ -12,6 +12,9 @@ MAX_INBOX_SIZE = 65_536
 """Characters of these messages, above which it is so, too."""
 NO_RATE = 100
 """Messages a second at which it is reckoned who has asked for less, where there is no rate limit."""
+TURN = 8
+"""Messages of one client that begin one after the other before it is another's turn: together they are kept, and
+answered."""
 BURST = 10.0
 """Seconds' worth of messages that a client may be ahead of the rate limit."""
 
@@ -22,13 +25,15 @@ Message = str | None
 class Inbox:
     """Messages in the order that they came in, and the account of their client's rate."""
 
-    __slots__ = ('_size', '_waiting', 'allowed_until')
+    __slots__ = ('_allowed_until', '_left_of_turn', '_order', '_size', '_waiting')
 
     def __init__(self) -> None:
         self._waiting: deque[Message] = deque()  # MAX_INBOX, MAX_INBOX_SIZE, and what one read or POST brings beyond
         self._size = 0
-        self.allowed_until = 0.0
+        self._allowed_until = 0.0
         """Until when (monotonic) the messages that were handled would have taken at just the rate limit."""
+        self._left_of_turn = 0
+        self._order = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -46,6 +51,8 @@ class Inbox:
         """The next one."""
         message = self._waiting.popleft()
         self._size -= 1 + len(message or '')
+        if not self._waiting:
+            self._left_of_turn = 0
         return message
 
     def clear(self) -> None:
@@ -54,7 +61,16 @@ class Inbox:
 
     def allow(self, rate: float, now: float) -> bool:
         """Counts one more message, unless its client is too far ahead of `rate` (messages a second; 0: no limit)."""
-        if rate and self.allowed_until > now + BURST:
+        if rate and self._allowed_until > now + BURST:
             return False
-        self.allowed_until = max(self.allowed_until, now) + 1 / (rate or NO_RATE)
+        self._allowed_until = max(self._allowed_until, now) + 1 / (rate or NO_RATE)
         return True
+
+    def order(self, now: float) -> float:
+        """Where the next message stands among those of all clients, the lowest first: who has asked for less does not
+        wait for those who are ahead."""
+        if not self._left_of_turn:
+            self._left_of_turn = TURN
+            self._order = max(self._allowed_until, now)
+        self._left_of_turn -= 1
+        return self._order

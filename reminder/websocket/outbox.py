@@ -20,6 +20,8 @@ MAX_UNREAD = 33_554_432
 """Bytes that all clients together have not taken, above which none gets more than `FEW` of them ahead."""
 FEW = 4_096
 """Bytes that a client has not taken, above which it is so with it where all together have too many."""
+SMALL = 4_096
+"""Bytes up to which something is written together with what else is."""
 RECEIVE = 16_384
 LINGER = 2.0
 """Seconds that a closed connection waits for the client's end, so that what was written is read before a reset."""
@@ -29,6 +31,9 @@ MAX_LINGERING = 1_000
 
 class Owner(Protocol):
     """Who is told what happens on a connection. Called in the hub: must not block."""
+
+    def stuck(self) -> None:
+        """The socket takes no more for now: what was written waits."""
 
     def drained(self) -> None:
         """All that was written has been taken; only after something had to wait."""
@@ -40,7 +45,18 @@ class Owner(Protocol):
 class Outbox:
     """A client's socket. What comes is thrown away: a connection that has something to say is a subclass."""
 
-    __slots__ = ('_closing', '_lingers', '_outbox', '_reading', '_sock', '_writing', '_written', 'owner', 'waiting')
+    __slots__ = (
+        '_closing',
+        '_gathered',
+        '_lingers',
+        '_outbox',
+        '_reading',
+        '_sock',
+        '_writing',
+        '_written',
+        'owner',
+        'waiting',
+    )
 
     lingering: ClassVar[int] = 0
     """How many closed connections wait for their clients' ends."""
@@ -50,6 +66,7 @@ class Outbox:
     def __init__(self, sock: Any, owner: Owner) -> None:
         self._sock = sock
         self._outbox: deque[bytes | memoryview] = deque()
+        self._gathered: list[bytes] | None = None
         self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
         self._writing: Any = None
         self._closing = self._lingers = False
@@ -86,12 +103,23 @@ class Outbox:
         if not self._closing:
             self._push(data)
 
+    def post(self, data: bytes) -> None:
+        """Writes bytes as `send` does, but a few of them together with what else is posted before the hub's next turn:
+        where many commands of a client are done at once, a system call for each answer would cost as much as they."""
+        if self._outbox or len(data) > SMALL:
+            self.send(data)
+        elif not self._closing:
+            if self._gathered is None:
+                self._gathered = []
+                gevent.get_hub().loop.run_callback(self._write_gathered)
+            self._gathered.append(data)
+
     def end(self, farewell: bytes = b'') -> None:
         """Writes `farewell` behind what waits, and then ends. The owner is not told."""
         if self._closing:
             return
         self._closing = True
-        if farewell:
+        if farewell or self._gathered:
             self._push(farewell)
         if self._sock is None:
             return
@@ -112,6 +140,7 @@ class Outbox:
             self._lingers = False
             Outbox.lingering -= 1
         self._closing = True
+        self._gathered = None
         self._outbox.clear()
         self._count(-self.waiting)
         if self._sock is None:
@@ -136,7 +165,14 @@ class Outbox:
             return 0
         return int.from_bytes(fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
+    def _write_gathered(self) -> None:
+        if self._gathered is not None:
+            self._push(b'')
+
     def _push(self, data: bytes) -> None:
+        """Writes bytes behind all that was written before."""
+        if self._gathered is not None:
+            data, self._gathered = b''.join([*self._gathered, data]), None
         if self._outbox:
             self._outbox.append(data)
             self._count(len(data))
@@ -149,6 +185,7 @@ class Outbox:
         if self._writing is None:
             self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
         self._writing.start(self._writable)
+        self.owner.stuck()
 
     def _count(self, waiting: int) -> None:
         self.waiting += waiting

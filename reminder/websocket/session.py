@@ -108,19 +108,21 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         """Writes an encoded packet."""
         if not self.closed:
             self.transport.write(packet)
-            self._watch()
 
     def write_chunk(self, chunk: Chunk) -> None:
         """Writes packets that were encoded for many."""
         if not self.closed:
             self.transport.write_chunk(chunk)
-            self._watch()
 
     def drained(self) -> None:
         """The transport's word that it is idle again."""
         self._control_flow()
         if self.on_idle is not None and self.idle:
             self.on_idle()
+
+    def stuck(self) -> None:
+        """The transport's word that its socket takes no more for now."""
+        self._watch()
 
     def _watch(self) -> None:
         """Sees to it that a client which takes no byte for the ping timeout is noticed before its next ping."""
@@ -258,8 +260,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         window = WINDOW if self.established else 1
         if self._inbox and not (full or self._slowed or self._queued) and self._running < window:
             self._queued = True
-            # Who has asked for less goes first: a client within the rate does not wait for those that are ahead of it.
-            self.server.workers.run(self._work, max(self._inbox.allowed_until, time.monotonic()))
+            self.server.workers.run(self._work, self._inbox.order(time.monotonic()))
         paused = full or self._inbox.is_full
         if paused != self._paused:
             self._paused = paused
@@ -336,7 +337,6 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         self.upgraded = True
         self.transport = WebSocket(sock, MAX_MESSAGE, self)
         self.transport.start(buffered, answer + frame(self.server.open_packet(self.sid, [])))
-        self._watch()
 
     def upgrade(self, transport: WebSocket) -> None:
         """Moves to a WebSocket, with the packets that wait."""
@@ -349,6 +349,7 @@ class Session(engineio.socket.Socket):  # type: ignore[misc]
         transport.pause(self._paused or self.server.stopping)
         if packets:
             self.write_chunk(Encoded(packets))
+        self._watch()
         self._control_flow()
         if transport.idle:
             self.drained()

@@ -50,6 +50,9 @@ class Stream(Reader):
         self.outbox.send(data)
         self._streams.watch(self)
 
+    def stuck(self) -> None:
+        """Whether what was written is taken is looked at anyway: a stream has no pings."""
+
     def drained(self) -> None:
         """The outbox's word that all was taken."""
         self._streams.ready(self)

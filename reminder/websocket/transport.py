@@ -39,7 +39,7 @@ class WebSocket(Outbox):
         self._pong: bytes | None = None
 
     def write(self, packet: bytes) -> None:
-        self.send(frame(packet))
+        self.post(frame(packet))
 
     def write_chunk(self, chunk: Chunk) -> None:
         self.send(chunk.frames)

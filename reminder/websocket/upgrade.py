@@ -43,6 +43,9 @@ class Probe:
         else:
             self.end()
 
+    def stuck(self) -> None:
+        """It has little time anyway."""
+
     def drained(self) -> None:
         """Nothing waits for it."""
 

@@ -15,6 +15,7 @@ from gevent import monkey
 from reminder.websocket import outbox as module
 from reminder.websocket.encoded import Encoded
 from reminder.websocket.frames import close_frame, frame
+from reminder.websocket.outbox import Outbox
 from reminder.websocket.transport import WebSocket
 from tests import wire
 
@@ -29,11 +30,15 @@ class Owner:
     def __init__(self) -> None:
         self.packets: list[str] = []
         self.told: list[str] = []
+        self.times_stuck = 0
         self.on_packet: Callable[[str], None] = lambda packet: None
 
     def received(self, packet: str) -> None:
         self.packets.append(packet)
         self.on_packet(packet)
+
+    def stuck(self) -> None:
+        self.times_stuck += 1
 
     def drained(self) -> None:
         self.told.append('drained')
@@ -116,10 +121,24 @@ def wait_for(condition: Callable[[], Any], within: float = 5) -> None:
 
 
 class TestWriting:
-    def test_what_is_written_to_an_idle_client_is_sent_at_once(self, link: Link) -> None:
-        link.transport.write(b'2')
+    @pytest.fixture
+    def sent(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many bytes each system call was to send."""
+        sent: list[int] = []
+        send = Outbox._try_send
+
+        def noted(outbox: Outbox, data: bytes | memoryview) -> int:
+            sent.append(len(data))
+            return send(outbox, data)
+
+        monkeypatch.setattr(Outbox, '_try_send', noted)
+        return sent
+
+    def test_reminders_for_an_idle_client_are_sent_at_once(self, link: Link, sent: list[int]) -> None:
+        link.transport.write_chunk(Encoded([b'2']))
+        assert sent == [3]
         assert link.transport.idle
-        assert link.client.recv(100, socket.MSG_DONTWAIT) == frame(b'2')
+        assert link.read(3) == frame(b'2')
 
     def test_a_chunk_is_its_packets_frames(self, link: Link) -> None:
         link.transport.write_chunk(Encoded([b'42["a"]', b'42["b"]']))
@@ -130,6 +149,51 @@ class TestWriting:
         link.send(wire.FIN | wire.TEXT, b'3')
         wait_for(lambda: link.owner.packets)
         assert link.owner.told == []
+
+    def test_what_is_written_in_one_turn_of_the_hub_goes_out_in_one_piece(self, link: Link, sent: list[int]) -> None:
+        for number in range(50):
+            link.transport.write(b'%d' % number)
+        assert link.transport.idle  # reminders need not wait for it
+        assert sent == []
+        expected = b''.join(frame(b'%d' % number) for number in range(50))
+        assert link.read(len(expected)) == expected
+        link.transport.write(b'later')
+        assert link.read(7) == frame(b'later')
+        assert sent == [len(expected), 7]
+
+    def test_reminders_take_what_was_written_before_with_them(self, link: Link, sent: list[int]) -> None:
+        link.transport.write(b'one')
+        link.transport.write(b'two')
+        link.transport.write_chunk(Encoded([b'reminder']))
+        link.transport.write(b'three')
+        expected = frame(b'one') + frame(b'two') + frame(b'reminder')
+        assert sent == [len(expected)]
+        assert link.read(len(expected) + 7) == expected + frame(b'three')
+
+    def test_what_is_large_is_written_at_once(self, link: Link, sent: list[int]) -> None:
+        link.transport.write(b'small')
+        link.transport.write(BIG)
+        assert sent == [7 + len(frame(BIG))]
+
+    def test_a_close_takes_with_it_what_was_written_before(self, link: Link, sent: list[int]) -> None:
+        link.transport.write(b'last words')
+        link.transport.close()
+        assert sent == [12 + 4]
+        assert link.read_to_the_end() == frame(b'last words') + close_frame(1000)
+
+    def test_an_abort_does_not(self, link: Link, sent: list[int]) -> None:
+        link.transport.write(b'last words')
+        link.transport.abort()
+        gevent.sleep(0.01)
+        assert (sent, link.owner.told) == ([], [])
+
+    def test_a_client_that_takes_nothing_is_told_of(self, narrow: Link) -> None:
+        while narrow.transport.idle:
+            narrow.transport.write(b'x' * 1_000)
+            gevent.sleep(0)
+        for _ in range(3):
+            narrow.transport.write(b'y')
+        assert narrow.owner.times_stuck == 1
 
     def test_what_a_client_does_not_take_waits_and_is_counted(self, narrow: Link) -> None:
         narrow.transport.write(BIG)
@@ -325,6 +389,7 @@ class TestEnds:
         link.reset()
         for _ in range(3):
             link.transport.write(b'2')
+            gevent.sleep(0)
         assert link.owner.told == ['lost']
         assert link.transport.waiting == 0
 
@@ -348,6 +413,7 @@ class TestEnds:
         link = Link()
         link.reset()
         link.transport.write(b'0{}')
+        gevent.sleep(0)
         assert link.owner.told == ['lost']
         link.start()
         link.transport.pause(True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reminder.websocket.inbox import BURST, MAX_INBOX, MAX_INBOX_SIZE, NO_RATE, Inbox
+from reminder.websocket.inbox import BURST, MAX_INBOX, MAX_INBOX_SIZE, NO_RATE, TURN, Inbox
 
 
 def test_messages_are_taken_in_the_order_they_were_put() -> None:
@@ -51,4 +51,33 @@ def test_who_was_quiet_has_no_more_than_a_burst() -> None:
 def test_without_a_rate_all_are_allowed_and_counted() -> None:
     inbox = Inbox()
     assert all(inbox.allow(0, 1_000.0) for _ in range(5_000))
-    assert inbox.allowed_until == pytest.approx(1_000 + 5_000 / NO_RATE)
+    assert inbox._allowed_until == pytest.approx(1_000 + 5_000 / NO_RATE)
+
+
+def test_a_turn_is_a_few_messages_of_one_client() -> None:
+    inbox = Inbox()
+    for _ in range(2 * TURN):
+        inbox.put('')
+    orders = []
+    for number in range(2 * TURN):
+        orders.append(inbox.order(1_000.0 + number))
+        inbox.take()
+        inbox.allow(100, 1_000.0 + number)
+    assert orders == [1_000.0] * TURN + [1_000.0 + TURN] * TURN
+
+
+def test_it_ends_where_nothing_waits() -> None:
+    inbox = Inbox()
+    for now in (1.0, 2.0):
+        inbox.put('')
+        assert inbox.order(now) == now
+        inbox.take()
+
+
+def test_who_is_ahead_of_the_rate_comes_later() -> None:
+    ahead, within = Inbox(), Inbox()
+    for _ in range(50):
+        ahead.allow(100, 1_000.0)
+    for inbox in (ahead, within):
+        inbox.put('')
+    assert within.order(1_000.1) < ahead.order(1_000.1)
