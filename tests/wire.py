@@ -6,7 +6,8 @@ from typing import Any, Self
 import requests
 import websocket
 
-TIMEOUT = 5
+TIMEOUT = 15
+"""Seconds within which each answer has come, also where the machine has other things to do."""
 FIN = 0x80
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _MASK = b'\x0f\xf0\x3c\xa5'

@@ -368,6 +368,8 @@ def test_changes_of_series_that_race_the_tick_lose_nothing_and_say_what_comes(pa
     near = 0
     for number, (id, answer) in enumerate(zip(ids, answers, strict=True)):
         answer = answer['from'].answered[answer['number']]
+        if 'unavailable' in answer.get('error', ''):
+            continue  # what the database did not answer in time may have been done, and may not
         assert answer['status'] == 'success', answer
         of = [(one['time'], one['name']) for one in told if one.get('series') == id and one['time'] in times]
         was_near = times[0] in answer.get('warning', '')
