@@ -16,7 +16,7 @@ def channel(value: object) -> str | None:
     if value is None:
         return None
     if not is_channel(value):
-        raise InvalidInput(f"channel='{shown(str(value))}' is invalid: {RULE}")
+        raise InvalidInput(f"channel='{_shown(value)}' is invalid: {RULE}")
     return str(value)
 
 
@@ -29,10 +29,15 @@ def channels(value: object, called: str = 'channels') -> frozenset[str]:
         raise InvalidInput(f"'{called}' has to be a list of at most {MAX_CHANNELS} names")
     for name in value:
         if not is_channel(name):
-            raise InvalidInput(f"'{called}' holds '{shown(str(name))}', which is invalid: {RULE}")
+            raise InvalidInput(f"'{called}' holds '{_shown(name)}', which is invalid: {RULE}")
     return frozenset(value)
 
 
 def is_channel(value: object) -> bool:
     """Whether that is the name of a channel."""
     return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def _shown(value: object) -> str:
+    """What is no name, as errors show it: of a list or an object, which may be deep, just that it is one."""
+    return '[…]' if isinstance(value, list) else '{…}' if isinstance(value, dict) else shown(str(value))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import suppress
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -216,9 +217,8 @@ class TestScopes:
         assert store.add.called == (status == 'success')
 
 
-@settings(deadline=None)
-@given(JSON)
-def test_any_json_value_in_any_place_gives_an_envelope(value: object) -> None:
+def check_in_any_place(value: object) -> None:
+    """Each message with that value in it is answered with an envelope, and no answer is a mistake of ours."""
     commands = commands_on(NOTHING)
     messages = [
         value,
@@ -239,3 +239,17 @@ def test_any_json_value_in_any_place_gives_an_envelope(value: object) -> None:
             assert answer['status'] == 'failure'
             assert answer['error'] != 'internal error'
         assert json.loads(json.dumps(answer, ensure_ascii=False).encode()) == answer
+
+
+@settings(deadline=None)
+@given(JSON)
+def test_any_json_value_in_any_place_gives_an_envelope(value: object) -> None:
+    check_in_any_place(value)
+
+
+@pytest.mark.parametrize(('opening', 'closing'), ['[]', ('{"a":[', ']}')])
+def test_so_does_the_deepest_that_python_reads(opening: str, closing: str) -> None:
+    for depth in (32_000, 8_000, 2_000, 900, 450):
+        with suppress(RecursionError):
+            return check_in_any_place(json.loads(opening * depth + closing * depth))
+    pytest.fail('Python reads none of them')

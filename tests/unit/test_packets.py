@@ -1,5 +1,6 @@
 """Socket.IO packets, by the protocol document of revision 5: what is taken, what is refused, what is sent."""
 
+import json
 from typing import Any
 
 import pytest
@@ -99,10 +100,21 @@ def test_anything_else_is_refused(text: str) -> None:
         decode(text)
 
 
-@pytest.mark.parametrize('text', ['2' + '[' * 60_000, '0' + '{"a":' * 10_000, '2["a",' + '[' * 60_000 + ']' * 60_001])
-def test_json_that_is_too_deep_is_refused(text: str) -> None:
+@pytest.mark.parametrize('text', ['2' + '[' * 60_000, '0' + '{"a":' * 10_000])
+def test_json_that_is_deep_and_does_not_end_is_refused(text: str) -> None:
     with pytest.raises((ValueError, RecursionError)):
         decode(text)
+
+
+def test_json_that_is_deep_is_refused_unless_python_reads_it() -> None:
+    text = '["a",' + '[' * 60_000 + ']' * 60_001
+    try:
+        read = json.loads(text)
+    except RecursionError:  # before 3.14
+        with pytest.raises(RecursionError):
+            decode(f'2{text}')
+    else:
+        assert decode(f'2{text}')[3] == read
 
 
 def test_no_characters_are_no_packet() -> None:
