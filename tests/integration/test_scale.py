@@ -206,10 +206,12 @@ def test_a_rolling_restart_under_load_has_no_gap(cluster: Cluster, clients: list
 
     # When one server after the other is told to end, and replaced once it has
     for server in cluster.servers:
+        before = len(worker.acked)
         code, seconds = server.terminate()
         assert (code, seconds < 5) == (0, True)
         server.start()
         cluster.proxy.wait_for_check()
+        assert len(worker.acked) > before + 10
     worker.end()
 
     # Then everybody who came meanwhile was let in
@@ -220,7 +222,7 @@ def test_a_rolling_restart_under_load_has_no_gap(cluster: Cluster, clients: list
     # Then each client is reminded of all that was acked
     cluster.come_to(due - 1_500)
     events = in_order(worker.acked)
-    assert len({event['_id'] for event in events}) == len(events) > 200
+    assert len({event['_id'] for event in events}) == len(events)
     for client in clients:
         client.wait_for_reminder(events[-1]['_id'])
         assert reconnects(client) >= 1
