@@ -345,6 +345,9 @@ def test_changes_of_series_that_race_the_tick_lose_nothing_and_say_what_comes(pa
     pair.skip_to(due - 4_500)
     answers: list[dict[str, Any]] = []
     with Pipeline(pair.servers[0].url) as one, Pipeline(pair.servers[1].url) as two:
+        if pair.database:
+            one.wait_longer(15)
+            two.wait_longer(15)
         for number, id in enumerate(ids):
             pair.servers[0].wait_until(due - 3_000 + 3_100 * number // count)
             pipeline = (one, two)[number // 2 % 2]
@@ -365,11 +368,12 @@ def test_changes_of_series_that_race_the_tick_lose_nothing_and_say_what_comes(pa
     told, others = ([one for one in reminders(client) if one['time'] < last['time']] for client in clients)
     assert others == told
     times = [iso(due + minute * MINUTE) for minute in range(3)]
-    near = 0
+    near = unknown = 0
     for number, (id, answer) in enumerate(zip(ids, answers, strict=True)):
         answer = answer['from'].answered[answer['number']]
-        if 'unavailable' in answer.get('error', ''):
-            continue  # what the database did not answer in time may have been done, and may not
+        if pair.database and 'unavailable' in answer.get('error', ''):
+            unknown += 1  # what the database did not answer in time may have been done, and may not
+            continue
         assert answer['status'] == 'success', answer
         of = [(one['time'], one['name']) for one in told if one.get('series') == id and one['time'] in times]
         was_near = times[0] in answer.get('warning', '')
@@ -382,3 +386,4 @@ def test_changes_of_series_that_race_the_tick_lose_nothing_and_say_what_comes(pa
             assert {name for _, name in of[1:]} == {'new'}, (answer, of)
             assert of[0][1] == 'old' or not was_near, (answer, of)
     assert 0 < near < count
+    assert unknown <= count // 10
