@@ -66,7 +66,7 @@ class Outbox:
     def __init__(self, sock: Any, owner: Owner) -> None:
         self._sock = sock
         self._outbox: deque[bytes | memoryview] = deque()
-        self._gathered: list[bytes] | None = None
+        self._gathered: list[bytes] | None = None  # of a turn of the hub: SMALL bytes of each command that may run
         self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
         self._writing: Any = None
         self._closing = self._lingers = False
@@ -185,7 +185,8 @@ class Outbox:
         if self._writing is None:
             self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
         self._writing.start(self._writable)
-        self.owner.stuck()
+        if not self._closing:
+            self.owner.stuck()
 
     def _count(self, waiting: int) -> None:
         self.waiting += waiting
