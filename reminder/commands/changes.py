@@ -42,6 +42,7 @@ class Changes:
         return sum(gate.refused for gate in self._gates)
 
     def schedule_event(self, data: Fields, identity: Identity) -> Envelope:
+        """Keeps a new event or series, or answers with what was kept under its `key`. Raises InvalidInput."""
         with self._known.rules.pass_through() if 'repeat' in data.all else nullcontext():
             wanted, now = events.wanted(data.value), self._now()
             series = None if wanted.rule is None else events.begin_series(wanted, now, identity.subject)
@@ -79,6 +80,8 @@ class Changes:
         return success(kept.reminder(), wanted.warning if kept.time == wanted.meaning.instant else None)
 
     def cancel_event(self, data: Fields, identity: Identity) -> Envelope:
+        """Cancels an event, or ends a series; does nothing where that was done before. Raises InvalidInput."""
+
         def cancel() -> Envelope:
             found = self._known.find_own(data.id(), identity)
             if isinstance(found, Series):
@@ -95,6 +98,8 @@ class Changes:
         return self._one_by_one(data.id(), identity, cancel)
 
     def update_event(self, data: Fields, identity: Identity) -> Envelope:
+        """Changes what `data` names of an event or a series. Raises InvalidInput."""
+
         def update() -> Envelope:
             found, now = self._known.find_own(data.id(), identity), self._now()
             if isinstance(found, Series):

@@ -23,8 +23,8 @@ class Known:
         """`now` gives the instant (ms, UTC); `rest` waits for some seconds."""
         self._store = store
         self._now = now
-        # Rules of series, which may cost tens of ms each, take a quarter of the time at most.
         self.rules = Gate(1, RULES_WAITING, 3, rest)
+        """Before what follows rules of series: it may cost tens of ms each, and takes a quarter of the time at most."""
 
     def find(self, id: str, identity: Identity) -> Event | Series:
         """The event or series of that id, if that identity may know of it. Raises InvalidInput."""
@@ -44,6 +44,7 @@ class Known:
         return identity.may_see(found.channel) and (bool(identity.scopes & {LISTEN, MANAGE}) or _owns(identity, found))
 
     def check_channel(self, channel: str | None, identity: Identity) -> None:
+        """Raises NotAllowed for a channel that the identity may not see."""
         if not identity.may_see(channel):
             raise NotAllowed(f"channel='{channel}' is not allowed by your token")
 
@@ -58,6 +59,7 @@ class Known:
         return max(events.closing(self._now()), self._store.record().closed)
 
     def view_of_series(self, series: Series, after: int, patient: bool = False) -> View:
+        """A series as clients see it, with what comes after `after` (ms, UTC). Raises Busy, unless `patient`."""
         entries = self._store.occurrences(series.id, after, SHOWN)
         with self.rules.pass_through(patient):  # its rule tells what comes next
             return series_view(series, entries, after)

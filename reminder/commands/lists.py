@@ -20,6 +20,7 @@ LISTS = 4
 LISTS_WAITING = 28
 """Commands that may wait for that."""
 FOREVER = 2**53
+"""Later than any event (ms, UTC)."""
 
 
 class Lists:

@@ -44,6 +44,7 @@ class Inbox:
         return len(self._waiting) > MAX_INBOX or self._size > MAX_INBOX_SIZE
 
     def put(self, message: Message) -> None:
+        """Keeps one more, also beyond what may wait."""
         self._waiting.append(message)
         self._size += 1 + len(message or '')
 
@@ -56,6 +57,7 @@ class Inbox:
         return message
 
     def clear(self) -> None:
+        """Lets go of all of them."""
         self._waiting.clear()
         self._size = 0
 

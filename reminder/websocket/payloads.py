@@ -8,6 +8,7 @@ MAX_MESSAGE = 65_536
 MAX_POST = 1_000_000
 """Bytes of one POST. Clients older than `maxPayload` (JavaScript before 4.5, Python) put all that waits into one."""
 MAX_POST_PACKETS = 5_000
+"""Packets of one POST."""
 PIECE = 16_384
 """Bytes of a POST that are read at a time, as of a WebSocket."""
 
