@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +34,7 @@ JS = Path(__file__).parent / 'js'
 _RETRY_SOON = {'reconnectionDelay': 100, 'reconnectionDelayMax': 300}
 
 
-class Client:
+class Client(ABC):
     """What both kinds of client have in common: the record of events and questions about it."""
 
     def __init__(self) -> None:
@@ -102,11 +103,13 @@ class Client:
         response: dict[str, str] = answer['response']
         return response
 
+    @abstractmethod
     def _emit(self, args: tuple[Any, ...], ack: int | None) -> None:
-        raise NotImplementedError
+        """Emits an event; the answer is to be recorded under the number `ack`, if there is one."""
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Disconnects."""
 
 
 def schedule_event(name: Any, time: Any, zone: Any = 'UTC') -> dict[str, Any]:

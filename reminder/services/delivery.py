@@ -13,6 +13,7 @@ comes back.
 All methods run in one thread (the hub's). Instants are ms since 1970, UTC.
 """
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ REPLAYED = (0, 1, 10, 100, 1_000, 10_000, 100_000)
 """Upper bounds of a histogram's buckets: reminders of a replay."""
 
 
-class Reader:
+class Reader(ABC):
     """A connection's place in the log, and its channels; `place` is None while it is live, not placed yet, or gone."""
 
     __slots__ = ('channels', 'place', 'replay')
@@ -41,16 +42,16 @@ class Reader:
         self.replay: Replay | None = None
 
     @property
+    @abstractmethod
     def idle(self) -> bool:
         """Whether the connection is open and nothing that was written to it still waits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, chunk: Any) -> None:
         """Hands a chunk over. Never blocks; keeps what the connection does not take at once.
 
         A connection that turns out to be broken may `leave` from within.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

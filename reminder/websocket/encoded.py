@@ -1,5 +1,6 @@
 """Packets that are encoded once for all who get them: for long-polling, for WebSockets, and for event streams."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -14,7 +15,7 @@ Offset = Callable[[int], str]
 """The offset of who has got the packets up to that number, and that one."""
 
 
-class Chunk:
+class Chunk(ABC):
     """Packets that are ready to be written: as they are for long-polling, and as WebSocket frames."""
 
     __slots__ = ('frames', 'packets')
@@ -23,9 +24,9 @@ class Chunk:
         self.packets = packets
         self.frames = frames
 
+    @abstractmethod
     def events(self) -> bytes:
         """The same as Server-Sent Events. Made when a stream asks for them: without streams they cost nothing."""
-        raise NotImplementedError
 
 
 class Encoded(Chunk):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class PythonClient:
         self._receiver.knows_offset = True
 
 
-class NodeProcess:
+class NodeProcess(ABC):
     """A client in a Node.js process of its own, which tells what happens to it as JSON lines."""
 
     def __init__(self, script: Path, *arguments: str | Path) -> None:
@@ -98,9 +99,9 @@ class NodeProcess:
             at, name, *arguments = json.loads(line)
             self.handle(name, arguments, at / 1000)
 
+    @abstractmethod
     def handle(self, name: str, arguments: list[Any], at: float) -> None:
         """Takes what the process tells: what happened, and when (s since 1970)."""
-        raise NotImplementedError
 
 
 class JavaScriptClient(NodeProcess):

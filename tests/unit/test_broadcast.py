@@ -226,7 +226,7 @@ def test_a_turn_is_enough_for_what_came_by_the_network() -> None:
     near, far = gevent.socket.socketpair()
     got: list[bytes] = []
     reader = gevent.spawn(lambda: got.append(near.recv(1)))
-    gevent.sleep(0.01)
+    gevent.idle()  # until it waits
     far.send(b'x')
     for _ in range(3):
         give_turn()

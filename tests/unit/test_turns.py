@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import gevent
 
-from reminder.websocket.turns import SOON, Turnstile
+from reminder.websocket.turns import Turnstile, give_turn
 
 
 def comer(turnstile: Turnstile, name: str, through: list[str], times: int = 1) -> Callable[[], None]:
@@ -32,7 +32,7 @@ def test_a_crowd_goes_through_some_at_a_time_and_others_in_between() -> None:
 def test_who_comes_again_does_not_overtake() -> None:
     turnstile, through = Turnstile(1), list[str]()
     crowd = [gevent.spawn(comer(turnstile, 'greedy', through, times=50)) for _ in range(3)]
-    gevent.sleep(SOON)
+    give_turn()
     crowd.append(gevent.spawn(comer(turnstile, 'new', through)))
     gevent.joinall(crowd)
     assert through.index('new') <= 8
