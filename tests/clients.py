@@ -103,9 +103,9 @@ class Client(ABC):
         response: dict[str, str] = answer['response']
         return response
 
-    @abstractmethod
     def _emit(self, args: tuple[Any, ...], ack: int | None) -> None:
-        """Emits an event; the answer is to be recorded under the number `ack`, if there is one."""
+        """Emits an event; its answer is recorded under the number `ack`, if there is one."""
+        raise NotImplementedError('an event stream only listens')
 
     @abstractmethod
     def close(self) -> None:
