@@ -1,7 +1,6 @@
 """The table of commands. Every door gives its messages to `Commands.run` and sends back what that returns."""
 
 import logging
-import traceback
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -96,18 +95,10 @@ class Commands:
             logger.debug('%(command)s: %(error)s', {'event': 'database_error', 'command': name, 'error': str(failure)})
             return Failure(UNAVAILABLE, StoreUnavailable)
         except Exception as error:
-            # An error's text may hold what the client sent, which is nobody else's business.
-            kind, trace = type(error).__name__, ''.join(traceback.format_tb(error.__traceback__))
-            logger.error(
+            logger.exception(
                 '%(command)s failed: %(error)s',
-                {
-                    'event': 'command_failed',
-                    'command': name,
-                    'error': kind,
-                    'exception': f'Traceback (most recent call last):\n{trace}{kind}',
-                },
+                {'event': 'command_failed', 'command': name, 'error': type(error).__name__},
             )
-            logger.debug('%(command)s failed', {'event': 'command_failed', 'command': name}, exc_info=True)
             return Failure(INTERNAL, Exception)
 
     def _find_command(self, name: object, identity: Identity) -> Command:

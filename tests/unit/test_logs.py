@@ -13,7 +13,7 @@ import pytest
 
 import reminder
 from reminder.logs import CONNECTION, REQUEST, log_to_stderr
-from tests.logs import parse
+from tests.logs import logging_to_stderr, parse
 
 SOURCES = Path(reminder.__file__).parent
 FORGED = 'time=2030-01-01T00:00:00.000Z level=info logger=reminder.app event=stopped message=stopped'
@@ -22,11 +22,8 @@ FORGED = 'time=2030-01-01T00:00:00.000Z level=info logger=reminder.app event=sto
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
     """A logger, and the root logger as it was once the test is over."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield logging.getLogger('reminder.test')
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    with logging_to_stderr():
+        yield logging.getLogger('reminder.test')
 
 
 def read(form: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
