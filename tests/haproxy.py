@@ -1,7 +1,9 @@
 """The proxy of docker/compose.yaml's profile "scale" as a process: HAProxy with the very file that is deployed."""
 
+import csv
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ class Haproxy:
     def __init__(self, folder: Path, servers: Sequence[Server]) -> None:
         self._log = folder / 'haproxy.log'
         self._port = free_port()
+        self._control_port = free_port()
         ports = [server.port for server in servers] + [free_port() for _ in range(3 - len(servers))]
         self._addresses = {f'SERVER_{number}': f'127.0.0.1:{port}' for number, port in enumerate(ports, 1)}
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,15 +44,27 @@ class Haproxy:
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.05)
 
-    def wait_for_check(self) -> None:
-        """Waits for as long as it takes to see that a server is ready."""
-        time.sleep(1.2)
+    def wait_for_checks(self, servers: int, within: float = 10) -> None:
+        """Waits until it has seen that so many servers are ready."""
+        deadline = time.monotonic() + within
+        while self._statuses().count('UP') < servers:
+            assert time.monotonic() < deadline, self._statuses()
+            time.sleep(0.05)
+
+    def _statuses(self) -> list[str]:
+        """What it knows of each server, by its last check."""
+        with socket.create_connection(('127.0.0.1', self._control_port), timeout=5) as control:
+            control.sendall(b'show stat -1 4 -1\n')  # of all proxies, what is a server (4)
+            lines = control.makefile().read().removeprefix('# ').splitlines()
+        return [row['status'] for row in csv.DictReader(filter(None, lines))]
 
     def __enter__(self) -> Self:
         program = shutil.which('haproxy') or missing('haproxy')
+        control = self._log.with_suffix('.cfg')
+        control.write_text(f'global\n    stats socket ipv4@127.0.0.1:{self._control_port}\n')
         with self._log.open('wb') as log:
             self._process = subprocess.Popen(
-                [program, '-f', ROOT / 'docker' / 'haproxy.cfg'],
+                [program, '-f', ROOT / 'docker' / 'haproxy.cfg', '-f', control],
                 env=os.environ | {'LISTEN': f'127.0.0.1:{self._port}'} | self._addresses,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

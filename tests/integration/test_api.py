@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.faults import ClockedServer, mongodb_for
-from tests.metrics import scrape
+from tests.metrics import scrape, scrape_until
 from tests.server import MINUTE, Server, wall
 from tests.tokens import AUDIENCE, ISSUER, SECRET, token
 from tests.wire import SocketIO
@@ -271,9 +271,12 @@ class TestLimits:
             with sqlite3.connect(tmp_path / 'events.db', isolation_level=None) as lock:
                 lock.execute('BEGIN IMMEDIATE')  # so that a commit has to wait
                 begun = pool.submit(ask, server, 'scheduleEvent', **tea(server))
-                time.sleep(0.5)
+                scrape_until(server.url, lambda found: found('reminder_commands_running') > 0)
                 server.signal(signal.SIGTERM)
-                time.sleep(0.3)
+                deadline = time.monotonic() + 5
+                while 'event=stopping' not in server.log():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
                 answer = session.post(f'{server.url}/api/getStatus', timeout=5)
                 assert (answer.status_code, answer.json()['error']) == (503, 'server is stopping')
                 assert int(answer.headers['Retry-After']) > 0

@@ -215,7 +215,7 @@ def test_a_rolling_restart_under_load_has_no_gap(cluster: Cluster, clients: list
         code, seconds = server.terminate()
         assert (code, seconds < 5) == (0, True)
         server.start()
-        cluster.proxy.wait_for_check()
+        cluster.proxy.wait_for_checks(len(cluster.servers))
         assert len(worker.acked) > before + 10
     worker.end(acked=200)
 
