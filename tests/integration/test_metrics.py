@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from reminder.app import Application
 from reminder.config import Config
 from reminder.services.punctuality import BOUNDS
-from reminder.websocket.outbox import FEW, MAX_OUTBOX, MAX_UNREAD, most_waiting
+from reminder.websocket.outbox import FEW, MAX_UNREAD, most_waiting
 from tests.clients import schedule_event
 from tests.faults import ClockedServer, Pipeline, schedule_many
 from tests.metrics import Metrics, scrape, scrape_until
@@ -126,7 +126,7 @@ def test_clients_by_transport(story: Story) -> None:
 def test_a_client_that_does_not_take_its_answers_has_bytes_queued(story: Story) -> None:
     assert story.start('reminder_bytes_queued') == 0
     assert story.connected('reminder_bytes_queued') > 5_000
-    assert story.connected('reminder_bytes_queued_limit') == 3 * MAX_OUTBOX == most_waiting(3)
+    assert story.connected('reminder_bytes_queued_limit') == 3 * 262_144 == most_waiting(3)
 
 
 def test_the_bytes_that_may_wait_have_a_bound_for_all_together() -> None:
