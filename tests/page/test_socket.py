@@ -29,6 +29,9 @@ class PageClient(Client):
     def do(self, verb: str, **rest: Any) -> None:
         self._driver.tell(verb, self._id, **rest)
 
+    def close(self) -> None:
+        self.do('close')
+
     def begin(self, name: str, data: Any, **options: Any) -> int:
         """Begins a command; returns the number that `answer` takes."""
         ack = next(self._acks)
@@ -68,7 +71,7 @@ def open_client(program: Driver) -> Iterator[Open]:
 
     yield open_client
     for client in opened:
-        client.do('close')
+        client.close()
 
 
 @pytest.fixture
@@ -191,7 +194,7 @@ def test_a_closed_client_is_gone(server: ClockedServer, open_client: Open) -> No
     client = open_client(server.url)
     server.signal(signal.SIGSTOP)
     ack = client.begin('getStatus', {})
-    client.do('close')
+    client.close()
     assert client.answer(ack)['name'] == 'NoAnswer'
     server.signal(signal.SIGCONT)
     time.sleep(0.5)
