@@ -120,6 +120,8 @@ def payload_of(value: object) -> str | None:
         raise InvalidInput("'payload' holds half of a surrogate pair, which is not a character") from None
     except ValueError:  # 1e999 is infinite for Python
         raise InvalidInput("'payload' holds a number that is too large") from None
+    except TypeError:
+        raise InvalidInput("'payload' holds binary data, which is no JSON") from None
     if size > PAYLOAD_BYTES:
         raise InvalidInput(f"'payload' is longer than {PAYLOAD_BYTES} bytes of JSON")
     return text

@@ -186,6 +186,7 @@ FAILURES = (
 """Why commands fail by what was sent."""
 
 OTHER_FAILURES = (
+    ('binary data in a payload; elsewhere it is of a wrong type', "'payload' holds binary data, which is no JSON"),
     ('a payload with a number that no double holds, such as ``1e999``', "'payload' holds a number that is too large"),
     (
         'too many clients want the rule of a series to be read, a list, or to change the same event',
@@ -203,7 +204,7 @@ OTHER_FAILURES = (
     ),
     ('a mistake in the server, which is in its log', 'internal error'),
 )
-"""What official clients do not send, and what has other reasons than the message: when, and the `error`."""
+"""What no JSON is, or official clients do not send, and what has other reasons than the message: when, and the `error`."""
 
 REFUSALS = (
     Refusal(

@@ -45,6 +45,20 @@ def _no_constant(name: str) -> None:
     raise ValueError(f'{name} is no JSON')
 
 
+def _loads_binary(text: str, attachments: int) -> Any:
+    """JSON with `b''` in the places of attachments. Raises ValueError where it is none, or an attachment is none."""
+
+    def put_in(found: dict[str, Any]) -> dict[str, Any] | bytes:
+        if found.get('_placeholder') is not True:
+            return found
+        number = found.get('num')
+        if type(number) is not int or not 0 <= number < attachments:
+            raise ValueError('a place of no attachment')
+        return b''
+
+    return json.loads(text, object_hook=put_in, parse_constant=_no_constant)
+
+
 class _Json:
     """JSON with an encoder and a decoder that are made once; the module's functions make new ones for each call."""
 
@@ -68,7 +82,7 @@ class _Json:
 
 class Packet(sio_packet.Packet):  # type: ignore[misc]
     """A Socket.IO packet. No command takes binary data: attachments are counted, so that they can be thrown away, and
-    what stands in their place is an object like any other."""
+    `b''` stands where they were, which is refused wherever a command expects something."""
 
     uses_binary_events = False
     json = _Json
@@ -83,10 +97,11 @@ class Packet(sio_packet.Packet):  # type: ignore[misc]
         self.packet_type = int(plain) if plain else int(binary) - _BINARY
         self.namespace = namespace.partition('?')[0] if namespace else '/'
         self.id = int(id) if id else None
-        self.data = self.json.loads(text) if text else None
+        count = int(attachments or 0)
+        self.data = (_loads_binary(text, count) if count else self.json.loads(text)) if text else None
         if not self._is_valid(bool(text)):
             raise ValueError('the data does not fit the type')
-        return int(attachments or 0)
+        return count
 
     def _is_valid(self, has_data: bool) -> bool:
         data = self.data

@@ -423,12 +423,12 @@ class TestSessionEnds:
                 socket.send(packet)
             assert socket.read_message().startswith('431[')
 
-    def test_attachments_are_taken_and_the_command_answered(self, server: Server) -> None:
+    def test_a_command_with_attachments_is_answered_with_a_failure(self, server: Server) -> None:
         with SocketIO(server.url) as socket:
             socket.send('452-789["command",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
             for content in (b'\x01\x02\x03', b'\x04\x05\x06'):
                 socket.send_frame(FIN | BINARY, content)
-            assert socket.read_message().startswith('43789[')
+            assert socket.read_message().startswith('43789[{"status":"failure","error":"Invalid message passed')
 
     @pytest.mark.parametrize('text', ['b!!!not base64!!!', 'bAAA', 'b=', 'b\u00e4'])
     def test_an_attachment_in_text_that_is_no_base64_ends_it(self, server: Server, text: str) -> None:

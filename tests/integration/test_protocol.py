@@ -278,6 +278,8 @@ class TestHarmless:
         assert_failure(client.command({'$binary': 'AQID'}), 'Invalid message passed')
         message = schedule_event({'$binary': 'AQID'}, FUTURE)
         assert_failure(client.command(message), "'eventName' is required")
+        message['data'] = {**message['data'], 'eventName': 'x', 'payload': {'picture': {'$binary': 'AQID'}}}
+        assert_failure(client.command(message), "'payload' holds binary data")
         assert client.command({'command': 'getAllTimeZones'})['status'] == 'success'
         assert [event for event in client.events if event['event'] == 'disconnect'] == []
 

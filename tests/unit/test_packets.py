@@ -57,9 +57,12 @@ def test_what_the_document_knows_is_taken(text: str, packet: tuple[int, str, int
     ('text', 'packet', 'attachments'),
     [
         ('50-["command"]', (EVENT, '/', None, ['command']), 0),
-        ('51-["command",{"_placeholder":true,"num":0}]', (EVENT, '/', None, ['command', PLACEHOLDER]), 1),
+        ('50-["command",{"_placeholder":true,"num":0}]', (EVENT, '/', None, ['command', PLACEHOLDER]), 0),
+        ('51-["command",{"_placeholder":true,"num":0}]', (EVENT, '/', None, ['command', b'']), 1),
+        ('52-["command",{"a":{"_placeholder":1,"num":0},"b":[{"_placeholder":true,"num":1}]}]', (
+            EVENT, '/', None, ['command', {'a': {'_placeholder': 1, 'num': 0}, 'b': [b'']}]), 2),
         ('5999-/admin,7["command"]', (EVENT, '/admin', 7, ['command']), 999),
-        ('61-13[{"_placeholder":true,"num":0}]', (ACK, '/', 13, [PLACEHOLDER]), 1),
+        ('61-13[{"_placeholder":true,"num":0}]', (ACK, '/', 13, [b'']), 1),
     ],
 )
 def test_of_a_binary_packet_its_attachments_are_counted(
@@ -76,6 +79,9 @@ def test_of_a_binary_packet_its_attachments_are_counted(
         ' ', 'x', '[', '-1', '+2["a"]', '7', '9["a"]', '\u0662["a"]', '\u00b2["a"]', ' 2["a"]', '4', '4{"message":"x"}',
         # binary packets
         '5["a"]', '5-["a"]', '5-1-["a"]', '51["a"]', '51000-["a"]', '59999999999-["a"]', '5\u0663-["a"]', '21-["a"]',
+        '51-["a",{"_placeholder":true}]', '51-["a",{"_placeholder":true,"num":1}]', '51-["a",NaN]',
+        '51-["a",{"_placeholder":true,"num":-1}]', '51-["a",{"_placeholder":true,"num":"0"}]',
+        '51-["a",{"_placeholder":true,"num":true}]', '51-[{"_placeholder":true,"num":0}]',
         '01-{}', '51-', '51-{}', '51-[1]', '51-["connect"]', '61-["a"]', '61-1{}', '61-1', '71-["a"]', '51-1-["a"]',
         # CONNECT
         '0[]', '0null', '0"x"', '01', '01{}', '0{', '0{}{}', '0/admin,[]', '0?a=1', '0admin,{}',

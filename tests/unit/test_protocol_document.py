@@ -196,7 +196,12 @@ def test_none_is_described_twice() -> None:
     assert len(set(whens)) == len(whens)
 
 
-INFINITE, CROWDED, EXPIRED, HIDDEN, CHANGED, AWAY, MISTAKEN = (error for _, error in OTHER_FAILURES)
+BINARY, INFINITE, CROWDED, EXPIRED, HIDDEN, CHANGED, AWAY, MISTAKEN = (error for _, error in OTHER_FAILURES)
+
+
+def test_binary_data_fails_as_described(commands: Commands) -> None:
+    answer = commands.run(scheduling(payload={'picture': [b'']}), EVERYBODY)
+    assert answer == {'status': 'failure', 'error': BINARY}
 
 
 def test_an_infinite_number_fails_as_described(commands: Commands) -> None:
