@@ -204,7 +204,8 @@ OTHER_FAILURES = (
     ),
     ('a mistake in the server, which is in its log', 'internal error'),
 )
-"""What no JSON is, or official clients do not send, and what has other reasons than the message: when, and the `error`."""
+"""What is no JSON, what official clients do not send, and what has other reasons than the message: when, and the
+`error`."""
 
 REFUSALS = (
     Refusal(

@@ -33,7 +33,7 @@ class Web:
         token = REQUEST.set(id)
         try:
             endpoint, found = self._routes.bind_to_environ(environ).match()
-            response = endpoint(Request(environ), **found)
+            response = endpoint(Request(environ, populate_request=False), **found)
         except HTTPException as refusal:
             response = refused(refusal, environ)
         finally:

@@ -67,6 +67,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     of it comes at a time.
     """
 
+    environ: Any
     socket: Any
     websocket: Any
     rfile: Any
@@ -101,6 +102,7 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     def handle_one_request(self) -> Any:
         """Serves one request of the connection."""
         result = super().handle_one_request()
+        self.environ = None  # which leads back here, by the body: a circle waits for the garbage collector
         self._patience = IDLE
         return result
 

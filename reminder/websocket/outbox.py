@@ -42,6 +42,26 @@ class Owner(Protocol):
         """The connection has ended, by the client or by an error."""
 
 
+class Nobody:
+    """The owner of a connection that has ended, of which nobody is told anything any more. Owners keep theirs, and each
+    would be kept by the other until the garbage collector comes."""
+
+    def received(self, packet: str) -> None:
+        """Too late."""
+
+    def stuck(self) -> None:
+        """It only waits for its end."""
+
+    def drained(self) -> None:
+        """There is no more to come."""
+
+    def lost(self) -> None:
+        """It was about to be."""
+
+
+NOBODY = Nobody()
+
+
 class Outbox:
     """A client's socket. What comes is thrown away: a connection that has something to say is a subclass."""
 
@@ -119,6 +139,7 @@ class Outbox:
         if self._closing:
             return
         self._closing = True
+        self.owner = NOBODY
         if farewell or self._gathered:
             self._push(farewell)
         if self._sock is None:
@@ -140,6 +161,7 @@ class Outbox:
             self._lingers = False
             Outbox.lingering -= 1
         self._closing = True
+        self.owner = NOBODY
         self._gathered = None
         self._outbox.clear()
         self._count(-self.waiting)
@@ -185,8 +207,7 @@ class Outbox:
         if self._writing is None:
             self._writing = gevent.get_hub().loop.io(self._sock.fileno(), 2)
         self._writing.start(self._writable)
-        if not self._closing:
-            self.owner.stuck()
+        self.owner.stuck()
 
     def _count(self, waiting: int) -> None:
         self.waiting += waiting
@@ -233,10 +254,9 @@ class Outbox:
             self._take(data)
 
     def _lost(self) -> None:
-        closing = self._closing
+        owner = self.owner
         self.abort()
-        if not closing:
-            self.owner.lost()
+        owner.lost()
 
     def _shutdown(self) -> None:
         try:

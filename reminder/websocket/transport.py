@@ -79,15 +79,17 @@ class WebSocket(Outbox):
                 elif opcode == frames.PING:
                     self._pong = payload  # type: ignore[assignment]
                 elif opcode == frames.CLOSE:
+                    owner = self.owner
                     self.close(frames.NORMAL)
-                    self.owner.lost()
+                    owner.lost()
                 if self._closing:
                     return
             self._answer_ping()
             self._read_on()
         except FrameError as error:
+            owner = self.owner
             self.close(error.code)
-            self.owner.lost()
+            owner.lost()
 
     def _emptied(self) -> None:
         self._answer_ping()
@@ -104,7 +106,7 @@ class Polling:
     """Long-polling: packets wait until a GET fetches them."""
 
     def __init__(self, owner: Owner) -> None:
-        self.owner = owner
+        self.owner: Owner = owner
         self.waiting = 0
         self._outbox: deque[bytes] = deque()  # MAX_OUTBOX, one chunk, and the answers of commands that run
         self._closed = False
@@ -163,6 +165,7 @@ class Polling:
     def close(self, code: int = frames.NORMAL) -> None:
         """Ends a GET that waits, with what there is."""
         self._closed = True
+        self.owner = outbox.NOBODY
         if self._poll is not None:
             self._poll.set()
         else:

@@ -39,6 +39,7 @@ class Probe:
         elif packet == '5' and self._answered and not session.closed:
             self._patience.cancel()
             session.probes.discard(self)
+            self._transport = None
             session.upgrade(transport)
         else:
             self.end()
@@ -69,7 +70,7 @@ class Probe:
     def end(self) -> None:
         """Closes the WebSocket, unless the session has moved to it."""
         session, transport, self._transport = self._session, self._transport, None
-        if transport is None or transport.owner is not self:
+        if transport is None:
             return
         session.probes.discard(self)
         if self in session.server.moving:

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,13 @@ from gevent.event import Event
 from reminder.app import Application
 from reminder.config import Config
 from reminder.errors import ConfigError, StartError
-from reminder.websocket import outbox
+from reminder.websocket import outbox, transport
+from reminder.websocket.broadcast import Connection
+from reminder.websocket.handler import Handler
+from reminder.websocket.outbox import Outbox
+from reminder.websocket.session import Session
+from reminder.websocket.streams import Stream
+from reminder.websocket.upgrade import Probe
 from tests import wire
 from tests.wire import Polling, SocketIO, WebSocket
 
@@ -362,6 +369,92 @@ class TestNothingIsLeft:
         del application, websockets, polling, waiting, probe, kept, silent, one
         gc.collect()
         wait_for(lambda: not left.anything(), within=1)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[Callable[[], list[str]]]:
+    """What of each client's own objects there is more than now, while nobody collects garbage."""
+    kinds = (Connection, Handler, Outbox, Probe, Session, Stream, transport.Polling)
+
+    def those() -> Counter[str]:
+        return Counter(type(one).__qualname__ for one in gc.get_objects() if isinstance(one, kinds))
+
+    gc.collect()
+    gc.disable()
+    before = those()
+    yield lambda: sorted((those() - before).elements())
+    gc.enable()
+
+
+def leave_by_websocket(address: str) -> None:
+    with SocketIO(address) as client:
+        client.send('421["command",{}]')
+        client.read_message()
+        client.send('41')
+
+
+def break_the_protocol(address: str) -> None:
+    with SocketIO(address) as client:
+        client.send('4zzz')
+        client.close_code()
+
+
+def leave_by_polling(address: str) -> None:
+    polling = Polling(address)
+    polling.post('40')
+    polling.get()
+    polling.post('1')
+
+
+def move_and_leave(address: str) -> None:
+    polling = Polling(address)
+    polling.post('40')
+    polling.get()
+    with polling.probe() as client:
+        client.send('2probe')
+        client.read()
+        client.send('5')
+        client.send('421["command",{}]')
+        client.read()
+
+
+def give_a_probe_up(address: str) -> None:
+    polling = Polling(address)
+    polling.probe().close()
+    polling.post('1')
+
+
+def leave_a_stream(address: str) -> None:
+    with requests.get(address + '/api/reminders/stream', stream=True, timeout=2) as answer:
+        answer.raw.read(1)
+
+
+def ask_by_http(address: str) -> None:
+    requests.post(address + '/api/getEvent', json={}, timeout=2)
+    requests.get(address + '/nothing', timeout=2)
+
+
+@pytest.mark.parametrize(
+    'visit',
+    [
+        leave_by_websocket,
+        break_the_protocol,
+        leave_by_polling,
+        move_and_leave,
+        give_a_probe_up,
+        leave_a_stream,
+        ask_by_http,
+    ],
+)
+def test_who_has_left_is_gone_without_the_garbage_collector(
+    start: Start, uncollected: Callable[[], list[str]], visit: Callable[[str], None]
+) -> None:
+    """Memory would grow until it comes, which is the rarer the more there is."""
+    application = start()
+    wait_until_ready(application)
+    for _ in range(3):
+        visit(url(application))
+    wait_for(lambda: not uncollected())
 
 
 def test_a_second_start_on_the_same_files_goes_on_where_the_first_ended(start: Start, tmp_path: Path) -> None:

@@ -59,8 +59,11 @@ def test_what_the_document_knows_is_taken(text: str, packet: tuple[int, str, int
         ('50-["command"]', (EVENT, '/', None, ['command']), 0),
         ('50-["command",{"_placeholder":true,"num":0}]', (EVENT, '/', None, ['command', PLACEHOLDER]), 0),
         ('51-["command",{"_placeholder":true,"num":0}]', (EVENT, '/', None, ['command', b'']), 1),
-        ('52-["command",{"a":{"_placeholder":1,"num":0},"b":[{"_placeholder":true,"num":1}]}]', (
-            EVENT, '/', None, ['command', {'a': {'_placeholder': 1, 'num': 0}, 'b': [b'']}]), 2),
+        (
+            '52-["command",{"a":{"_placeholder":1,"num":0},"b":[{"_placeholder":true,"num":1}]}]',
+            (EVENT, '/', None, ['command', {'a': {'_placeholder': 1, 'num': 0}, 'b': [b'']}]),
+            2,
+        ),
         ('5999-/admin,7["command"]', (EVENT, '/admin', 7, ['command']), 999),
         ('61-13[{"_placeholder":true,"num":0}]', (ACK, '/', 13, [b'']), 1),
     ],
