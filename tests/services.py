@@ -1,6 +1,6 @@
 """The log's services on a store in memory, with packets in plain text and connections that keep what they get."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,8 @@ FIRST = f'{1:016x}'
 class Packets(tuple[bytes, ...]):
     """Packets in plain text, as what is encoded and as what is written."""
 
-    @property
-    def size(self) -> int:
-        return sum(map(len, self))
+    def __init__(self, packets: Iterable[bytes] = ()) -> None:
+        self.size = sum(map(len, self))
 
     def cut(self, first: int, last: int, tail: Sequence[bytes]) -> 'Packets':
         return Packets([*self[first:last], *tail])
@@ -36,7 +35,7 @@ class Packets(tuple[bytes, ...]):
 class PlainWire:
     """Packets as plain text: a kind, a space, and what it is about."""
 
-    def encode(self, packets: Sequence[bytes], offset: object = None) -> Packets:
+    def encode(self, packets: Sequence[bytes], offset: Callable[[int], str] | None = None) -> Packets:
         return Packets(packets)
 
     def reminder(self, event: Event) -> bytes:
@@ -52,7 +51,7 @@ class PlainWire:
 class Recorder(Reader):
     """A connection that takes everything at once, unless `idle` is set to False, and keeps it in `packets`."""
 
-    idle = True  # type: ignore[assignment]
+    idle = True
 
     def __init__(self, channels: frozenset[str] = NO_CHANNELS) -> None:
         super().__init__(channels)

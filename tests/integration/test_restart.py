@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -29,7 +30,7 @@ class ServerOnMongo(Server):
         self._ferret.stop()
         self._ferret.start(self.ahead)
 
-    def start(self, ready: str | None = '/readyz', within: float = 30) -> Server:
+    def start(self, ready: str | None = '/readyz', within: float = 30) -> Self:
         self.start_database()
         return super().start(ready, within)
 

@@ -9,7 +9,6 @@ from tests.model.actions import ACTIONS
 from tests.model.clients import Client, Connection, Violation
 from tests.model.servers import Server
 from tests.model.world import World
-from tests.services import Packets
 
 HOUR = 60 * MINUTE
 STEPS = (HOUR, HOUR, 5 * MINUTE, 90_000, 45_000, -45_000, -HOUR)
@@ -37,7 +36,8 @@ class ClockWorld(World):
 
     actions = (*ACTIONS, set_clock)
 
-    def check_time(self, server: Server, chunk: Packets) -> None:
+    def check_time(self, server: Server, chunk: tuple[bytes, ...]) -> None:
+        assert server.log.record is not None
         is_stale = server.log.record.log != self.database.get_record().log
         for id in (packet.decode().split()[1] for packet in chunk if packet.startswith(b'reminder')):
             self.deliveries += 1

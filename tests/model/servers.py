@@ -67,7 +67,7 @@ class Server:
         wire = Wire(world)
         with patch('reminder.services.log.Gate', self.schedule.gate):
             self.log = self.log_class(self.store, wire, replay_limit=replay_limit, recovery_window=5 * MINUTE)
-        self.delivery = self.delivery_class(self.log, wire, pause=self.schedule.block, wake=self._wake)
+        self.delivery = self.delivery_class(self.log, wire, pause=self._pause, wake=self._wake)
         self._deliver = Deliver(Context(self.store, self.log, self.delivery, self.clock, self._sleep, None))
         self._woken: set[str] = set()
         self.schedule.spawn(self, self._tick)
@@ -152,6 +152,9 @@ class Server:
         if connection.is_open:
             connection.accept(pid)
             self.delivery.join(connection, start)
+
+    def _pause(self) -> None:
+        self.schedule.block()
 
     def _wake(self, verb: str) -> None:
         self._woken.add(verb)

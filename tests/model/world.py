@@ -1,5 +1,7 @@
 """The world of the model: a database, servers, clients, and a tape that says what happens next."""
 
+from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 from reminder.models.event import MINUTE, Event, Place
@@ -20,7 +22,7 @@ class World:
     """Everything, and what is always true of it."""
 
     server_class = Server
-    actions = ACTIONS
+    actions: tuple[Callable[[Any], None], ...] = ACTIONS
 
     def __init__(self, tape: bytes) -> None:
         self.tape = Tape(tape)
@@ -187,7 +189,8 @@ class World:
 
     def check_replayed(self, connection: Connection) -> None:
         """The count that was told is the count that came, and it is complete where nothing is missing."""
-        assert connection.resumed is not None and connection.read_to is not None and connection.replayed is not None
+        assert connection.resumed is not None and connection.replayed is not None
+        assert connection.start is not None and connection.read_to is not None
         count, complete = connection.replayed
         span = [place for place in self.ledger.places.values() if connection.start < place <= connection.read_to]
         acked = self.ledger.acked

@@ -9,7 +9,7 @@ from reminder.models.event import MINUTE, Place
 from reminder.services.delivery import Reader
 from reminder.services.offsets import encode_offset
 from tests.memory import BASE, event, minute
-from tests.services import FIRST, Recorder, Services, shrink_pages
+from tests.services import FIRST, Packets, Recorder, Services, shrink_pages
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ class Breaking(Recorder):
         super().__init__()
         self.services = services
 
-    def write(self, chunk: tuple[bytes, ...]) -> None:
+    def write(self, chunk: Packets) -> None:
         if self.packets:
             self.services.delivery.leave(self)
         super().write(chunk)
@@ -49,7 +49,7 @@ class TestReader:
 
         for kind in (Reader, Silent):
             with pytest.raises(TypeError, match='write'):
-                kind()
+                kind()  # type: ignore[abstract]
 
 
 class TestLive:

@@ -22,7 +22,7 @@ SECOND, HOUR, DAY = 1_000, 3_600_000, 86_400_000
 class FakeClock(Clock):
     def __init__(self, now: int) -> None:
         super().__init__()
-        self.time = now
+        self.time: float = now
         self.on_sleep: Callable[[], None] | None = None
 
     def machine(self) -> int:

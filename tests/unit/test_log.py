@@ -19,7 +19,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_pages(monkeypatch)
 
 
-def opened(**settings: int) -> Services:
+def opened(**settings: Any) -> Services:
     """A server whose log began at BASE."""
     services = Services(**settings)
     services.pass_to(BASE)
@@ -105,9 +105,9 @@ class TestMinute:
         services = opened()
         live, behind = services.join(), services.join()
         services.add(*range(1, 10), time=minute(1))
-        behind.idle = False  # type: ignore[assignment]
+        behind.idle = False
         services.pass_to(minute(1))
-        behind.idle = True  # type: ignore[assignment]
+        behind.idle = True
         services.delivery.ready(behind)
         services.catch_up()
         assert live.reminders == behind.reminders == list(range(1, 10))
@@ -216,13 +216,13 @@ class TestPage:
         services, reading, most = restarted(), 0, 0
         read = services.store.read
 
-        def read_slowly(*args: Any) -> Any:
+        def read_slowly(*args: Any, **options: Any) -> Any:
             nonlocal reading, most
             reading += 1
             most = max(most, reading)
             gevent.sleep(0)
             reading -= 1
-            return read(*args)
+            return read(*args, **options)
 
         services.store.read = read_slowly  # type: ignore[method-assign]
         # When many places of the past are read, each before the last

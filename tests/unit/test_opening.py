@@ -1,5 +1,7 @@
 """A server that begins: what it picks up, what it makes up for, and clients that were there before its database."""
 
+from typing import Any
+
 import pytest
 
 from reminder.errors import StoreUnavailable
@@ -14,7 +16,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_pages(monkeypatch)
 
 
-def opened(**settings: int) -> Services:
+def opened(**settings: Any) -> Services:
     """A server whose log began at BASE."""
     services = Services(**settings)
     services.pass_to(BASE)

@@ -29,7 +29,7 @@ def at(place: Place, log: str = FIRST) -> str:
     return encode_offset(log, place)
 
 
-def opened(**settings: int) -> Services:
+def opened(**settings: Any) -> Services:
     """A server whose log began at BASE."""
     services = Services(**settings)
     services.pass_to(BASE)
@@ -324,8 +324,8 @@ class TestReopening:
         services.forget_pages()
         read = services.store.read
 
-        def read_then_reopen(*args: Any) -> Any:
-            events = read(*args)
+        def read_then_reopen(*args: Any, **options: Any) -> Any:
+            events = read(*args, **options)
             services.now = minute(3) + 10
             services.delivery.close(minute(3), lambda: services.now)
             return events

@@ -1,5 +1,7 @@
 """Connections that say where they left off: what they are owed, and what they get."""
 
+from typing import Any
+
 import pytest
 
 from reminder.errors import StoreUnavailable
@@ -27,7 +29,7 @@ def at(place: Place, log: str = FIRST) -> str:
     return encode_offset(log, place)
 
 
-def opened(**settings: int) -> Services:
+def opened(**settings: Any) -> Services:
     """A server whose log began at BASE."""
     services = Services(**settings)
     services.pass_to(BASE)

@@ -1,7 +1,7 @@
 """How event streams live and end: what the sockets behind them do is made up here."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import engineio
 import pytest
@@ -57,7 +57,12 @@ class Deadlines:
     def after(self, delay: float, function: Any, *arguments: Any) -> Any:
         deadline = (delay, function, arguments)
         self.set.append(deadline)
-        return SimpleNamespace(cancel=lambda: deadline in self.set and self.set.remove(deadline))
+
+        def cancel() -> None:
+            if deadline in self.set:
+                self.set.remove(deadline)
+
+        return SimpleNamespace(cancel=cancel)
 
     def pass_(self, delay: float) -> None:
         """Has all come that were set for `delay` seconds from when they were set."""
@@ -88,9 +93,9 @@ class World:
         self.now = 0
         self.refused: list[int] = []
         self.deadlines = Deadlines()
-        self.delivery: Any = Delivery()
+        self.delivery = Delivery()
         ids = iter('abc')
-        self.engine: Any = SimpleNamespace(
+        self.engine = SimpleNamespace(
             deadlines=self.deadlines,
             shares=Shares(2),
             stopping=False,
@@ -102,7 +107,7 @@ class World:
             count_full=lambda: self.refused.append(self.now),
             generate_id=lambda: next(ids),
         )
-        self.streams = Streams(self.engine, self.delivery, lambda: self.now)
+        self.streams = Streams(cast(Any, self.engine), cast(Any, self.delivery), lambda: self.now)
 
     def open(self, expires: int | None = None) -> Any:
         """A stream, whose answer was written."""
