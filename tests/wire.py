@@ -1,6 +1,7 @@
 """Engine.IO 4 and Socket.IO 5 by hand, for what official clients never send: single requests, packets and frames."""
 
 import json
+import socket
 from typing import Any, Self
 
 import requests
@@ -76,10 +77,15 @@ class WebSocket:
         """One frame just so; `first` is its first byte: FIN, the reserved bits and the opcode."""
         self.send_bytes(frame(first, payload, masked))
 
+    @property
+    def raw(self) -> socket.socket:
+        """The TCP connection beneath."""
+        assert self._socket.sock is not None
+        return self._socket.sock
+
     def send_bytes(self, raw: bytes) -> None:
         """Bytes past the WebSocket layer."""
-        assert self._socket.sock is not None
-        self._socket.sock.sendall(raw)
+        self.raw.sendall(raw)
 
     def read(self) -> str:
         """The next text message."""

@@ -297,8 +297,7 @@ def connect_and_leave(application: Application) -> None:
             client.send('malformed')
             client.close_code()
         with SocketIO(address) as client:
-            raw = client._socket.sock
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            client.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         polling = Polling(address)
         polling.post('40')
         polling.get()
@@ -364,6 +363,7 @@ class TestNothingIsLeft:
         # What is the server's goes without the clients' help; what is theirs, when they close it.
         gevent.sleep(0.1)
         assert left.greenlets == []
+        one: Any
         for one in (*websockets, probe, kept, *silent):
             one.close()
         del application, websockets, polling, waiting, probe, kept, silent, one

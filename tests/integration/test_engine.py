@@ -102,7 +102,7 @@ class TestClientThatDoesNotRead:
             self.fill(host)
             end = time.monotonic() + 4 * TIMEOUT
             while time.monotonic() < end:
-                client._socket.sock.recv(50_000)
+                client.raw.recv(50_000)
                 gevent.sleep(TIMEOUT / 6)
             assert host.ended == []
             assert not host.session.idle
@@ -135,7 +135,7 @@ class TestClientThatDoesNotRead:
             self.fill(host)
             end = time.monotonic() + 0.2 + 4 * TIMEOUT
             while time.monotonic() < end:
-                client._socket.sock.recv(50_000)
+                client.raw.recv(50_000)
                 gevent.sleep(TIMEOUT / 6)
             assert host.ended == []
             assert not host.session.idle
@@ -175,7 +175,7 @@ class TestWindow:
     def test_a_client_that_sends_more_is_not_read_and_gets_all_answers_later(self, host: Host) -> None:
         with host.websocket() as client:
             gate = Gate(host)
-            sock = client._socket.sock
+            sock = client.raw
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
             data = b''.join(message(f'4{number:07d}' + '.' * 1_000) for number in range(FLOOD // 1_000))
             view, sent = memoryview(data), 0
@@ -789,7 +789,7 @@ class TestHandshake:
             {'Sec_WebSocket_Protocol': 'chat'},
         ],
     )
-    def test_other_forms_of_the_same_are_taken(self, host: Host, headers: dict[str, str]) -> None:
+    def test_other_forms_of_the_same_are_taken(self, host: Host, headers: dict[str, Any]) -> None:
         answer = self.ask(host, **headers)
         assert answer.startswith(b'HTTP/1.1 101 ')
         assert b'Sec-WebSocket-Extensions' not in answer

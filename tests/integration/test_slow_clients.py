@@ -45,7 +45,7 @@ class Unread(SocketIO):
 
     def read_some(self, size: int) -> None:
         """Reads up to `size` bytes."""
-        data = self._socket.sock.recv(size)
+        data = self.raw.recv(size)
         assert data, 'the server closed the connection'
         *ids, self._rest = self._ID.split(self._rest + data)
         self.ids += [id.decode() for id in ids[1::2]]
@@ -60,7 +60,7 @@ class Unread(SocketIO):
 
     def read_until(self, last: str, within: float = 60) -> None:
         """Reads up to the reminder with the `_id` `last`."""
-        self._socket.sock.settimeout(within)
+        self.raw.settimeout(within)
         while last not in self.ids[-1:]:
             self.read_some(MEBIBYTE)
 
@@ -141,8 +141,8 @@ def minute(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
         driver.signal(signal.SIGCONT)
         proxy.release()
-        for client in unread:
-            client.read_until(events[-1]['_id'])
+        for reader in unread:
+            reader.read_until(events[-1]['_id'])
         for client in (*suspended, *dropped, replayed):
             client.wait_for_reminder(events[-1]['_id'], within=60)
         time.sleep(SETTLE)
