@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fault_suite.ledger import Ledger, Receiver
 
-from scripts.fault_suite.ledger import Ledger, Receiver
 from tests.server import ROOT, SETTINGS, millis, missing
 
 pytestmark = [pytest.mark.long, pytest.mark.measures]

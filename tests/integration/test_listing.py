@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import listing
 import pytest
 
 from reminder.models.event import MINUTE
 from reminder.models.sqlite import SqliteStore
-from scripts import listing
 from tests.faults import ClockedServer
 from tests.integration.test_commands import NOW, Server, at, other, run, server, servers
 from tests.wire import SocketIO

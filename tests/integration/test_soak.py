@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fault_suite.ledger import Ledger
+from soak_suite.hostile import FOREIGN, SCRIPTS, Heard, Script
+from soak_suite.watch import Sample, wrong_with_answers, wrong_with_log, wrong_with_process
 
-from scripts.fault_suite.ledger import Ledger
-from scripts.soak_suite.hostile import FOREIGN, SCRIPTS, Heard, Script
-from scripts.soak_suite.watch import Sample, wrong_with_answers, wrong_with_log, wrong_with_process
 from tests.server import ROOT, SETTINGS, missing
 
 pytestmark = [pytest.mark.long, pytest.mark.measures]

@@ -10,6 +10,7 @@ from unittest.mock import Mock, create_autospec
 
 import jsonschema
 import pytest
+from protocol import FILE, render
 
 from reminder.commands import Commands
 from reminder.errors import Busy, Changed, StoreUnavailable
@@ -24,7 +25,6 @@ from reminder.specification import asyncapi, schemas
 from reminder.specification.examples import EXCHANGES, STAND_UP
 from reminder.specification.failures import FAILURES, OTHER_FAILURES, REFUSALS, TOKEN_REFUSALS
 from reminder.specification.protocol import COMMANDS
-from scripts.protocol import FILE, render
 from tests.server import ROOT, millis
 
 NOW = millis('2027-01-15 08:00:20')
