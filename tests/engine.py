@@ -29,7 +29,7 @@ class Host:
     """A server whose message '0' is Socket.IO's CONNECT, and whose other messages are answered with themselves."""
 
     def __init__(self, **options: Any) -> None:
-        defaults = {
+        defaults: dict[str, Any] = {
             'ping_interval': INTERVAL,
             'ping_timeout': TIMEOUT,
             'max_connections': 100,

@@ -10,6 +10,8 @@ MAX_POST_PACKETS = 5_000
 POLICY = 1008
 PLACEHOLDER = '{"_placeholder":true,"num":0}'
 DEEP = 65_000
+EMPTY: tuple[object, ...] = ([], {}, '')
+"""What may be taken for nothing at all."""
 MALFORMED = [
     *('abc', '0', '2', '2probe', '5', '7', '9', '/', '\x00', '٣', ' 40', '3probe', '1x', '6x'),
     *('4', '4abc', '47', '49', '4-1', '4\x00', '4٣["command",{}]'),
@@ -119,11 +121,11 @@ def payloads_of_every_type(target: Target) -> None:
     """CONNECT says who one is and where one left off; whatever it says is answered, by a place or by a refusal."""
     huge = 'x' * 60_000
     for payload in (
-        *({'since': since} for since in (0, True, [], {}, '', huge, '9' * 5_000, 'null', '9999-12-31T23:59:59Z')),
+        *({'since': since} for since in (0, True, *EMPTY, huge, '9' * 5_000, 'null', '9999-12-31T23:59:59Z')),
         *({'since': since} for since in ('f' * 24, "' OR 1=1 --", {'$gt': ''}, '2' * 16 + '.1.', '1-01-01T00:00Z')),
-        *({'offset': offset, 'pid': 'me'} for offset in (0, [], {}, '', huge, '0' * 16 + '.' + '9' * 15 + '.')),
-        *({'offset': '0' * 16 + '.1.', 'pid': pid} for pid in (0, [], {}, '', huge, '../../x', 'a\r\nb', '\x00')),
-        *({'token': token} for token in (0, [], {}, '', huge, 'a.b.c')),
+        *({'offset': offset, 'pid': 'me'} for offset in (0, *EMPTY, huge, '0' * 16 + '.' + '9' * 15 + '.')),
+        *({'offset': '0' * 16 + '.1.', 'pid': pid} for pid in (0, *EMPTY, huge, '../../x', 'a\r\nb', '\x00')),
+        *({'token': token} for token in (0, *EMPTY, huge, 'a.b.c')),
         {str(number): number for number in range(4_000)},
     ):
         link = target.websocket()

@@ -99,14 +99,15 @@ def test_an_official_client_is_told_why(server: ClockedServer, connect: Clients)
 
 
 def test_an_admin_can_only_look(server: ClockedServer) -> None:
+    events: list[list[Any]] = [
+        ['_disconnect', '/', True, None],
+        ['emit', '/', None, 'eventReminder', {}],
+        ['join', '/', 'room', None],
+        ['leave', '/', 'room', None],
+        ['command', {'command': 'getAllTimeZones'}],
+    ]
     with SocketIO(server.url) as listener, admin(server) as watching:
-        for event in (
-            ['_disconnect', '/', True, None],
-            ['emit', '/', None, 'eventReminder', {}],
-            ['join', '/', 'room', None],
-            ['leave', '/', 'room', None],
-            ['command', {'command': 'getAllTimeZones'}],
-        ):
+        for event in events:
             watching.send('42/admin,' + json.dumps(event))
         watching.send('41/admin,')
         listener.send('420["command",{"command":"getStatus"}]')

@@ -44,6 +44,10 @@ def for_them(events: list[dict[str, Any]], channels: list[str] | None) -> list[d
     return in_order([event for event in events if event.get('channel') in (None, *(channels or []))])
 
 
+def wait_for_cursors(client: Client, count: int) -> None:
+    client.wait(lambda _: len(client.messages('cursor')) == count)
+
+
 @dataclass
 class Story:
     """Clients of each kind, transport and audience, and what was scheduled for before and after a kill, and in it."""
@@ -73,7 +77,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         wait_for_all(clients, live)
         for client in clients.values():
             # One came when it connected, one comes last: without it what came before would come again.
-            client.wait(lambda _, client=client: len(client.messages('cursor')) == 2)
+            wait_for_cursors(client, 2)
         server.kill()
         server.skip_to(due + MINUTE + 20_000)
         server.start()

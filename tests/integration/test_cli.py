@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jwt
 import pytest
@@ -310,7 +310,7 @@ def test_ctrl_c_ends_it_without_a_traceback(server: Server, start: Start, argume
 
 
 def test_a_terminal_gets_colours_unless_somebody_asked_for_none(server: Server) -> None:
-    def night(**changes: str) -> str:
+    def night(**changes: Any) -> str:
         arguments = ['schedule', 'Night', '--at', '2031-03-30 02:30', '--zone', 'Europe/Berlin']
         return '\n'.join(shown(server, *arguments, **changes))
 

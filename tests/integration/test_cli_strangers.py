@@ -37,15 +37,15 @@ def stranger(answer: Callable[[], Any], path: str = 'socket.io', refusal: str | 
     quiet = logging.Logger('stranger', logging.CRITICAL + 1)
     server = socketio.Server(async_mode='gevent', logger=quiet, engineio_logger=quiet)
 
-    @server.on('connect')
     def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:
         if refusal is not None:
             raise socketio.exceptions.ConnectionRefusedError(refusal)
 
-    @server.on('command')
     def command(sid: str, *arguments: Any) -> Any:
         return answer()
 
+    server.on('connect', connect)
+    server.on('command', command)
     return socketio.WSGIApp(server, socketio_path=path)
 
 

@@ -298,7 +298,7 @@ class TestSize:
         with closing(Raw(start())) as raw:
             raw.send(head)
             assert raw.answer().startswith(b'HTTP/1.1 400')
-        (record,) = [record for record in caplog.records if getattr(record, 'args', None) and 'event' in record.args]
+        (record,) = [record for record in caplog.records if 'event' in (record.args or ())]
         assert record.levelname == 'DEBUG' and 'from' in record.getMessage()
         assert 'SECRET' not in record.getMessage()
 

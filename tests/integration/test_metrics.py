@@ -5,13 +5,14 @@ import sqlite3
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from reminder.app import Application
 from reminder.config import Config
@@ -36,6 +37,7 @@ WINDOW = 1_000
 """More commands than may wait."""
 GETTING = {'command': 'getAllTimeZones'}
 OPENMETRICS = 'application/openmetrics-text; version=1.0.0'
+parse_openmetrics: Callable[[str], Iterable[Metric]] = text_string_to_metric_families  # which has no types itself
 
 
 @dataclass

@@ -95,7 +95,8 @@ def wait_for(url: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            return urllib.request.urlopen(url, timeout=5).close()
+            urllib.request.urlopen(url, timeout=5).close()
+            return
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,11 @@ def test_a_python_client_says_since_when_anew_each_time(past: Past, connect: Cli
 # -- kills ------------------------------------------------------------------------------------------------------
 
 
+def is_of(reminder: Reminder, event: dict[str, Any]) -> bool:
+    """Whether a client's event is that reminder."""
+    return event.get('args') == [reminder]
+
+
 @pytest.mark.long
 def test_kills_under_load_lose_nothing_and_repeat_nothing(tmp_path: Path, connect: Clients) -> None:
     # Given clients that know their offset and clients that know none
@@ -354,7 +360,7 @@ def test_kills_under_load_lose_nothing_and_repeat_nothing(tmp_path: Path, connec
         server.start()
         last = in_order(events)[-1]
         for listener, since in zip(listeners, seen, strict=True):
-            listener.wait(lambda event, last=last: event.get('args') == [last], within=30, since=since)
+            listener.wait(partial(is_of, last), within=30, since=since)
     time.sleep(SETTLE)
     server.kill()
 

@@ -82,10 +82,7 @@ class Story:
         self.exchange(*CANCELS)
         for minute in examples.MINUTES:
             self.server.set_clock(millis(f'{minute}:00'))
-            due = f'{minute.replace(" ", "T")}:00.000Z'
-            self.client.wait(
-                lambda event, due=due: event.get('name') == 'eventReminder' and event['args'][0]['time'] == due
-            )
+            self.wait_for_reminder(f'{minute.replace(" ", "T")}:00.000Z')
         self.server.set_clock(millis(f'{examples.LATER}:00'))
         self.wait_for_delivery()
         self.exchange(*AFTER)
@@ -134,6 +131,9 @@ class Story:
         cursors = [number for number, (name, _) in enumerate(heard) if name == 'cursor']
         self.compare('events', shown, [one for number, one in enumerate(heard) if number not in cursors[:-1]])
         self.told.messages += [('connect', self.ids.real(auth)), *heard]
+
+    def wait_for_reminder(self, due: str) -> None:
+        self.client.wait(lambda event: event.get('name') == 'eventReminder' and event['args'][0]['time'] == due)
 
     def wait_for_delivery(self) -> None:
         due, deadline = f'{examples.LATER.replace(" ", "T")}:00.000Z', time.monotonic() + 15

@@ -19,7 +19,7 @@ from tests.integration.test_store import END, NOW, START, add, all_of, at_once, 
 
 connect, store, other = test_store.connect, test_store.store, test_store.other
 
-FULL = {
+FULL: dict[str, Any] = {
     'channel': 'team/a',
     'payload': '{"url": "https://example.com/ä", "n": [1, null]}',
     'series': 'f' * 24,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -108,7 +109,7 @@ class Rounds:
                 old = self._store.replace(old, replace(old, time=old.time + MINUTE))
                 old = self._store.replace(old, replace(old, time=old.time - MINUTE))
             new = self._change(old)
-            with Steps(self._store, number, lambda base=base, old=old: happens(base, old)) as steps:
+            with Steps(self._store, number, partial(happens, base, old)) as steps:
                 try:
                     told: Any = self._store.replace(old, new)
                 except (Changed, MinuteClosed, Killed) as error:
@@ -144,7 +145,7 @@ def test_a_server_that_dies_leaves_the_event_as_it_was_or_as_it_was_to_be(rounds
 
         # Then they find it once, or not at all where it was to be cancelled, and agree with those who ask for it
         now = first.get(old.id)
-        assert now == second.get(old.id)
+        assert now is not None and now == second.get(old.id)
         assert plain(now) in (plain(old), plain(new))
         assert [each for each in found if each.id == old.id] == ([] if now.cancelled else [now])
     assert rounds.outcomes == {Killed, 'done'}
@@ -177,6 +178,7 @@ def test_who_closes_a_minute_meanwhile_and_who_changed_agree(rounds: Rounds, min
 
         # Then what it found is what the caller was told, and what all find later
         now = second.get(old.id)
+        assert now is not None
         assert plain(now) == plain(new if isinstance(told, Event) else old)
         assert told in (now, MinuteClosed)
         assert seen == ([now] if now.time <= closed and not now.cancelled else [])
@@ -236,6 +238,7 @@ class TestDocuments:
     ) -> None:
         kept = store.add(event(1))
         before = database.events.find_one()
+        assert before is not None
         store.replace(kept, replace(kept, name='coffee'))
         assert database.events.find_one() == {**before, 'name': 'coffee'}
 
@@ -254,11 +257,12 @@ class TestDocuments:
     ) -> None:
         database.events.insert_one({'_id': 'tea-1', 'name': ['tea'], 'time': test_store_mongo.date(NOW + MINUTE)})
         now = store.get('tea-1')
+        assert now is not None
         now = store.replace(now, replace(now, time=NOW + 2 * MINUTE))
         now = store.replace(now, replace(now, name='coffee'))
         assert store.read(START, END, 10) == [now]
         assert now.id == 'tea-1'
-        assert store.get(now.entry) is None
+        assert now.entry is not None and store.get(now.entry) is None
 
     def test_other_programs_fields_are_left_alone(self, store: MongoStore, database: Database[dict[str, Any]]) -> None:
         strange = {'claim': 'x', 'channel': 5, 'payload': {}, 'owner': [], '__v': 0}
@@ -266,5 +270,6 @@ class TestDocuments:
             {'name': 'tea', 'time': test_store_mongo.date(NOW + MINUTE), **strange}
         ).inserted_id
         store.close_minute(NOW + MINUTE)
-        assert strange.items() <= database.events.find_one().items()
+        kept = database.events.find_one()
+        assert kept is not None and strange.items() <= kept.items()
         assert store.read(START, END, 10) == [Event(str(id), 'tea', NOW + MINUTE)]

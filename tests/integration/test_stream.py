@@ -15,7 +15,7 @@ import requests
 from tests.clients import Client, Clients, Driver
 from tests.faults import ClockedServer, Proxy, in_order, reminders, schedule_many, wait_until_back
 from tests.hostile.fortress import Fortress, wait_until
-from tests.integration.test_channels import for_them, schedule
+from tests.integration.test_channels import for_them, schedule, wait_for_cursors
 from tests.server import MINUTE, Server
 from tests.streams import Stream, closing_all, listen, stream_url
 from tests.tokens import AUDIENCE, ISSUER, SECRET, token
@@ -67,7 +67,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> Iterator[
             wait_for_all(streams, live)
             for client in (*streams.values(), other):
                 # One came when it connected, one comes last.
-                client.wait(lambda _, client=client: len(client.messages('cursor')) == 2)
+                wait_for_cursors(client, 2)
             server.kill()
             server.skip_to(due + MINUTE + 20_000)
             server.start()
@@ -214,7 +214,7 @@ def replay(past: Past, last: str | None = None, **query: str) -> tuple[list[dict
     """What a stream begins with, up to `replayed`, and that."""
     stream = Stream(stream_url(past.server.url, **query), {} if last is None else {'Last-Event-ID': last})
     assert stream.status == 200
-    events = []
+    events: list[dict[str, str]] = []
     while True:
         name, data = stream.read_event()
         if name == 'replayed':

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,9 @@ def test_slow_streams_cost_no_memory_hold_up_nobody_and_catch_up(tmp_path: Path,
             server.set_clock(due - 1_500)
             quick[0].wait(lambda event: event.get('args') == [events[0]])
             late = (server.now() - due) / 1000
-            for stream in quick:
-                stream.wait_for_reminder(events[-1]['_id'], within=60)
-                assert reminders(stream) == events
+            for client in quick:
+                client.wait_for_reminder(events[-1]['_id'], within=60)
+                assert reminders(client) == events
             growth = (server.memory() - before) / MEBIBYTE
             print(f'{late:.2f} s late, {growth:.1f} MiB more')
             # Then the quick ones have it soon, and nothing but a few pages waits in memory
@@ -50,7 +51,7 @@ def test_slow_streams_cost_no_memory_hold_up_nobody_and_catch_up(tmp_path: Path,
             assert growth < 40
             # When the others read on / Then they have all of it
             for stream in unread:
-                got = []
+                got: list[Any] = []
                 while len(got) < REMINDERS:
                     name, data = stream.read_event()
                     if name == 'eventReminder':

@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gevent
@@ -479,6 +480,10 @@ def objects() -> list[object]:
     return [thing for thing in gc.get_objects() if isinstance(thing, WebSocket | Link)]
 
 
+def are_closed(links: list[Link]) -> bool:
+    return all(link.raw.fileno() == -1 for link in links)
+
+
 def test_nothing_is_left_of_500_connections_however_they_end() -> None:
     gevent.sleep(module.LINGER + 0.05)  # what the tests before have left
     before = objects()  # held, so that no other takes their ids
@@ -488,7 +493,7 @@ def test_nothing_is_left_of_500_connections_however_they_end() -> None:
         for link in links:
             link.transport.write(b'2')
             end(link)
-        wait_for(lambda links=links: all(link.raw.fileno() == -1 for link in links))
+        wait_for(partial(are_closed, links))
         for link in links:
             link.client.close()
         assert open_descriptors() == descriptors, way

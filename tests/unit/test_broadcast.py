@@ -124,7 +124,7 @@ class TestCatchUp:
             sleeps.append(seconds)
             sleep(0)
 
-        monkeypatch.setattr(module.gevent, 'sleep', note)
+        monkeypatch.setattr(gevent, 'sleep', note)
         return sleeps
 
     @pytest.fixture(params=['step', 'read'])

@@ -21,7 +21,7 @@ class Time:
     def __init__(self) -> None:
         self.now = 0.0
         self.waits = 0
-        self.while_waiting: Callable[[], None] | None = None
+        self.while_waiting: Callable[[], object] | None = None
         time = self
 
         class Event(gevent.event.Event):  # type: ignore[misc]
@@ -135,8 +135,11 @@ def test_one_may_set_the_next(deadlines: Deadlines, log: Log) -> None:
 
 
 def test_one_that_sets_a_shorter_one_does_not_delay_it(deadlines: Deadlines, log: Log) -> None:
+    def set_a_shorter_one() -> None:
+        deadlines.after(0.2, log, 'pong')
+
     deadlines.after(25, log, 'next ping')
-    deadlines.after(1, lambda: deadlines.after(0.2, log, 'pong'))
+    deadlines.after(1, set_a_shorter_one)
     let_run()
     assert_on_time(log, (1.2, 'pong'), (25, 'next ping'))
 
@@ -178,7 +181,12 @@ def test_one_that_is_cancelled_is_not_called_and_the_others_are(deadlines: Deadl
 
 def test_one_may_cancel_the_next(deadlines: Deadlines, log: Log) -> None:
     following = [deadlines.after(2, log, number) for number in range(200)]
-    deadlines.after(1, lambda: [one.cancel() for one in following])
+
+    def cancel_them() -> None:
+        for one in following:
+            one.cancel()
+
+    deadlines.after(1, cancel_them)
     deadlines.after(3, log, 'last')
     let_run()
     assert_on_time(log, (3, 'last'))

@@ -315,7 +315,8 @@ class TestLimit:
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[bytes, list[Message]]:
     """What a client that keeps the protocol may send, and what the server should read of it."""
-    data, messages = b'', []
+    data = b''
+    messages: list[Message] = []
     masks = st.binary(min_size=4, max_size=4)
     for _ in range(draw(st.integers(1, 5))):
         text = draw(st.text(max_size=200) | st.just('\u20ac' * 22_000))

@@ -191,4 +191,6 @@ def test_any_text_is_a_packet_or_a_value_error(text: str) -> None:
     assert packet.packet_type in (CONNECT, DISCONNECT, EVENT, ACK)
     assert packet.namespace.startswith('/')
     assert '?' not in packet.namespace
-    assert packet.packet_type != EVENT or (isinstance(packet.data[0], str) and packet.data[0] not in RESERVED)
+    if packet.packet_type == EVENT:
+        assert packet.data is not None
+        assert isinstance(packet.data[0], str) and packet.data[0] not in RESERVED

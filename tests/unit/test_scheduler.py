@@ -121,7 +121,14 @@ class TestLoop:
 
     def test_it_ends_when_the_wait_says_so(self, scheduler: Scheduler) -> None:
         waits: list[float] = []
-        scheduler.run(lambda seconds: len(waits) == 3 or waits.append(seconds))  # type: ignore[func-returns-value]
+
+        def wait(seconds: float) -> bool:
+            if len(waits) == 3:
+                return True
+            waits.append(seconds)
+            return False
+
+        scheduler.run(wait)
         assert len(waits) == 3
 
     def test_a_tick_says_how_long_there_is_nothing_to_do(self, world: World) -> None:
@@ -215,12 +222,13 @@ class TestClockThatIsSet:
 
     @pytest.mark.parametrize('name', ['minute', 'second'])
     def test_back_while_a_handler_is_at_work(self, world: World, scheduler: Scheduler, name: str) -> None:
+        step = HOUR
+
         def set_back() -> None:
             nonlocal step
             world.now -= step
             step = timedelta()
 
-        step = HOUR
         scheduler.on(name, set_back)
         world.run(scheduler, MINUTE)
         world.emitted.clear()

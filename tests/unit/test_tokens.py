@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Set
 from typing import Any
 
 import jwt
@@ -70,7 +71,7 @@ class TestWhoIsLetIn:
             ('', set()),
         ],
     )
-    def test_channels_are_a_list_or_words(self, tokens: Tokens, claim: object, channels: set[str]) -> None:
+    def test_channels_are_a_list_or_words(self, tokens: Tokens, claim: object, channels: Set[str]) -> None:
         assert tokens.identify(token(NOW, channels=claim), NOW).channels == channels
 
     def test_without_a_claim_of_channels_it_allows_any(self, tokens: Tokens) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from wsgiref.validate import validator
 
 import pytest
-from werkzeug import Response
+from werkzeug import Request, Response
 from werkzeug.exceptions import Forbidden
 from werkzeug.routing import Rule
 from werkzeug.test import Client
@@ -50,9 +50,8 @@ def ask(problems: dict[str, str]) -> Ask:
             'wsgi.run_once': False,
             **headers,
         }
-        body = validator(Web(probes.routes(lambda: problems, {'/asyncapi.json': ASYNCAPI})))(
-            environ, lambda status, headers, exc=None: answer.extend((status, headers))
-        )
+        application: Callable[..., Any] = validator(Web(probes.routes(lambda: problems, {'/asyncapi.json': ASYNCAPI})))
+        body = application(environ, lambda status, headers, exc=None: answer.extend((status, headers)))
         try:
             return answer[0], dict(answer[1]), b''.join(body)
         finally:
@@ -128,8 +127,13 @@ def test_nothing_is_kept_by_caches_or_taken_for_another_type(ask: Ask, path: str
 
 def test_a_request_is_called_in_the_log_as_its_answer_says(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger('reminder.test')
+
+    def answer(request: Request) -> Response:
+        logger.warning('asked')
+        return Response()
+
     with logging_to_stderr():
-        web = Web([Rule('/', endpoint=lambda request: logger.warning('asked') or Response())])
+        web = Web([Rule('/', endpoint=answer)])
         client = Client(web)
         names = [client.get('/').headers['X-Request-Id'], client.get('/').headers['X-Request-Id']]
         logger.warning('not asked')
