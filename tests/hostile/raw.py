@@ -83,11 +83,14 @@ class Link:
         return first & 0x0F, self.read(length)
 
     def read_packet(self, start: str) -> str:
-        """The next message that starts like this. Raises Gone."""
+        """The next message that starts like this, which may take longer than a ping waits for its answer, where there
+        were more commands than the rate allows. Raises Gone."""
         while True:
             opcode, payload = self.read_frame()
             if opcode == TEXT and payload.startswith(start.encode()):
                 return payload.decode()
+            if (opcode, payload) == (TEXT, b'2'):
+                self.send_packet('3')
 
     def close_code(self) -> int | None:
         """Reads to the end: the code of the server's CLOSE; None where the connection ended without one."""
