@@ -1,7 +1,8 @@
 """A client's socket after pywsgi has let go of it: one outbox, which alone knows whether the socket is idle, keeps all
 that is written in order, and two watchers of the hub's loop serve it.
 
-So a client that waits costs neither a greenlet nor a buffer, whether it speaks WebSocket or listens to an event stream.
+So a client that waits costs neither a greenlet nor a buffer, whether it speaks WebSocket or listens to an event stream;
+nor a deque, which takes 0.7 KiB when it is empty.
 """
 
 import errno
@@ -9,7 +10,6 @@ import fcntl
 import socket
 import sys
 import termios
-from collections import deque
 from typing import Any, ClassVar, Protocol
 
 import gevent
@@ -85,7 +85,7 @@ class Outbox:
 
     def __init__(self, sock: Any, owner: Owner) -> None:
         self._sock = sock
-        self._outbox: deque[bytes | memoryview] = deque()
+        self._outbox: list[bytes | memoryview] = []  # MAX_OUTBOX, and what is written at once beyond
         self._gathered: list[bytes] | None = None  # of a turn of the hub: SMALL bytes of each command that may run
         self._reading = gevent.get_hub().loop.io(sock.fileno(), 1)
         self._writing: Any = None
@@ -234,7 +234,7 @@ class Outbox:
             if sent < len(self._outbox[0]):
                 self._outbox[0] = memoryview(self._outbox[0])[sent:]
                 return
-            self._outbox.popleft()
+            self._outbox.pop(0)
         self._writing.stop()
         if self._closing:
             self._shutdown()

@@ -1,6 +1,5 @@
 """Transports: how packets get to a client and back, over a WebSocket or over long-polling."""
 
-from collections import deque
 from typing import Any, Protocol
 
 import gevent
@@ -108,7 +107,7 @@ class Polling:
     def __init__(self, owner: Owner) -> None:
         self.owner: Owner = owner
         self.waiting = 0
-        self._outbox: deque[bytes] = deque()  # MAX_OUTBOX, one chunk, and the answers of commands that run
+        self._outbox: list[bytes] = []  # MAX_OUTBOX, one chunk, and the answers of commands that run
         self._closed = False
         self._poll: Event | None = None
 
@@ -149,7 +148,8 @@ class Polling:
 
     def take(self, count: int) -> list[bytes]:
         """Up to `count` of the packets that wait."""
-        packets = [self._outbox.popleft() for _ in range(min(count, len(self._outbox)))]
+        packets = self._outbox[:count]
+        del self._outbox[:count]
         self._count(-sum(map(len, packets)))
         return packets
 
