@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -325,12 +326,12 @@ class TestReading:
         assert (link.owner.packets, link.owner.told) == (['a'], ['lost'])
 
 
-def open_descriptors() -> set[str]:
+def open_descriptors() -> Counter[str]:
     """What is open, by the names of sockets and files: what the tests before have left may close meanwhile."""
-    found = set()
+    found: Counter[str] = Counter()
     for name in os.listdir('/proc/self/fd'):  # noqa: PTH208
         with suppress(OSError):  # the listing's own
-            found.add(os.readlink(f'/proc/self/fd/{name}'))  # noqa: PTH115
+            found[os.readlink(f'/proc/self/fd/{name}')] += 1  # noqa: PTH115
     return found
 
 
@@ -502,7 +503,7 @@ def test_nothing_is_left_of_500_connections_however_they_end() -> None:
         wait_for(partial(are_closed, links))
         for link in links:
             link.client.close()
-        assert open_descriptors() - descriptors == set(), way
+        assert open_descriptors() - descriptors == Counter(), way
     gevent.sleep(module.LINGER + 0.05)
     del link, links, end
     known = set(map(id, before))
